@@ -19,7 +19,7 @@ from finetune_trainer.data.images import Picture, inspect_image
 from finetune_trainer.data.materialise import materialise
 from finetune_trainer.data.page_documents import own_document, said_documents
 from finetune_trainer.data.pool import read_pool
-from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.data.pool_batch import NewBatch, Origin, add_batch
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import Sample
@@ -214,6 +214,18 @@ def test_a_document_is_called_as_the_pool_has_it(world: World, tmp_path: Path) -
     manifest.write_text(manifest.read_text().replace(COMPOSED, DECOMPOSED))
     add_to_pool(world.pool, other, world.anchor, {"page-7100": COMPOSED})
     assert documents_of(world)[-2:] == [DECOMPOSED, DECOMPOSED]
+
+
+@pytest.mark.parametrize("known", [COMPOSED, DECOMPOSED])
+def test_captured_pages_of_a_document_that_is_written_in_two_ways_are_of_one(
+    world: World, tmp_path: Path, known: str
+) -> None:
+    """Clients name documents by their files, and macOS writes accents otherwise."""
+    for first, names in ((7000, (known,)), (7100, (COMPOSED, f" {DECOMPOSED}"))):
+        folder = write_new_pages(tmp_path / str(first), count=len(names), first=first)
+        images = (f"images/train/page-{first + n}.png" for n in range(len(names)))
+        add(world, folder, origins={image: Origin(name) for image, name in zip(images, names, strict=True)})
+    assert len(set(documents_of(world)[-3:])) == 1
 
 
 def test_a_map_may_say_one_document_in_two_ways() -> None:
