@@ -145,9 +145,8 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
             lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {min(pages)} in a format that is not read"))
         else:
             left_out[path] = _NEITHER
-    of_many = _labels_of_many(
-        storage, folder.uri, [p for p, why in left_out.items() if why == _NEITHER], unlabelled & used
-    )
+    neither = [path for path, why in left_out.items() if why == _NEITHER]
+    of_many = _labels_of_many(storage, folder.uri, neither, unlabelled & used)
     return {path: why for path, why in left_out.items() if path not in of_many}, [*lost, *of_many.values()]
 
 
