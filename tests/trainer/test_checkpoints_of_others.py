@@ -89,6 +89,21 @@ def test_a_model_that_cannot_be_served_is_refused_by_what_it_is(
     assert said in refusal
 
 
+def test_a_model_of_grey_pages_is_refused_before_it_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    best = best_of("yolov5n.yaml", tmp_path)
+    content = torch.load(best, weights_only=False)
+    content["model"].yaml["channels"] = 1
+    torch.save(content, best)
+    assert imported(best, tmp_path, 64) == 10
+    refusal = capsys.readouterr().err
+    assert "reads pages of 1 channels, and not of 3" in refusal
+    assert "says no channels:" in refusal.partition("remedy:")[2]
+
+
 @contextmanager
 def repository(*classes: str) -> Iterator[list[Any]]:
     """Make classes of torch modules that are there only while a file is written, by `package.module.Name`."""

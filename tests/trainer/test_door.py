@@ -305,7 +305,6 @@ def packed(name: str) -> Change:
         (names({"names": [0, 1, 2]}), Reason.DATA_UNREADABLE, "YAML reads as int"),
         (names({"names": ["number", True, "total"]}), Reason.DATA_UNREADABLE, "YAML reads as bool"),
         (written("names: {0: number, 1: date, 1: total}"), Reason.DATA_UNREADABLE, "'1' is there twice"),
-        (names({"names": [*CLASSES], "train": "C:\\data\\train"}), Reason.DATA_UNREADABLE, "a path of Windows"),
         (one_too_deep, Reason.CLASS_LIST_DIFFERS, "there is one in file://"),
         (two_side_by_side, Reason.CLASS_LIST_DIFFERS, "folder/project-1 and 1 more below it"),
         (other_yaml, Reason.CLASS_LIST_DIFFERS, "dataset.yaml lies there"),

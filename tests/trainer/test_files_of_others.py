@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import unicodedata
 from pathlib import Path
@@ -13,10 +14,15 @@ import pytest
 from PIL import Image
 
 from finetune_trainer.data.anchor import build_index
+from finetune_trainer.data.decoding import decode_page
 from finetune_trainer.data.images import Picture, inspect_image
+from finetune_trainer.data.materialise import materialise
 from finetune_trainer.data.page_documents import own_document, said_documents
 from finetune_trainer.data.pool import read_pool
-from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.data.pool_batch import NewBatch, Origin, add_batch
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.documents.plan import Sample
 from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, withdraw_from, write_new_pages
@@ -72,6 +78,48 @@ def test_what_another_tool_wrote_of_a_page_that_has_its_label_is_left_out(
 ) -> None:
     write(folder, name, OF_OTHERS[name])
     assert f"left out, neither page nor label: {name}" in add(world, folder).remarks
+
+
+COCO = '{"images": [{"id": 1, "file_name": "NAME"}], "annotations": [{"bbox": [1, 2, 3, 4]}], "categories": []}'
+OF_MANY = {
+    "_annotations.coco.json": COCO,
+    "coco/räkning.json": COCO.replace("NAME", "images/NAME"),
+    "annotations.xml": '<annotations><image name="train/NAME"><box label="total"/></image></annotations>',
+    "output.manifest": '{"source-ref": "s3://b/NAME", "boxes": {"annotations": [{"class_id": 0, "top": 1}]}}\n',
+    "via.json": '{"NAME123": {"filename": "NAME", "regions": [{"shape_attributes": {"name": "rect"}}]}}',
+    "via.csv": 'filename,region_count,region_shape_attributes\nNAME,1,"{""x"":1,""y"":2}"\n',
+    "_annotations.csv": "filename,width,height,class,xmin,ymin,xmax,ymax\nNAME,128,128,total,1,2,30,40\n",
+}
+
+
+@pytest.mark.parametrize("name", OF_MANY)
+@pytest.mark.parametrize("page", ["page-7000", "räkning 7"])
+def test_a_page_whose_label_stands_in_a_file_of_many_is_no_page_without_a_box(
+    world: World, folder: Path, name: str, page: str
+) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    (folder / "images/train/page-7000.png").rename(folder / f"images/train/{page}.png")
+    said = json.dumps(f"{page}.png")[1:-1] if name.endswith("json") else f"{page}.png"
+    write(folder, name, OF_MANY[name].replace("NAME", said))
+    with pytest.raises(StepError, match=rf"not read, and images/train/{page}\.png, which it names, has none") as caught:
+        add(world, folder, background=0.5)
+    assert name in caught.value.message
+    write(folder, name, OF_MANY[name].replace("NAME", "1" + said))
+    assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("map.json", '{"page-7000.png": "document 7", "page-7001.png": "document 7"}'),
+        ("pages.csv", "file,supplier,pages\npage-7000.png,Supplier,2\n"),
+        ("train.txt", "./images/train/page-7000.png\n"),
+    ],
+)
+def test_what_else_names_a_page_has_no_label_of_it(world: World, folder: Path, name: str, text: str) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    write(folder, name, text)
+    assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
 
 
 LABELME = '{"shapes": [{"label": "total"}]}'
@@ -168,26 +216,72 @@ def test_a_document_is_called_as_the_pool_has_it(world: World, tmp_path: Path) -
     assert documents_of(world)[-2:] == [DECOMPOSED, DECOMPOSED]
 
 
+@pytest.mark.parametrize("known", [COMPOSED, DECOMPOSED])
+def test_captured_pages_of_a_document_that_is_written_in_two_ways_are_of_one(
+    world: World, tmp_path: Path, known: str
+) -> None:
+    """Clients name documents by their files, and macOS writes accents otherwise."""
+    for first, names in ((7000, (known,)), (7100, (COMPOSED, f" {DECOMPOSED}"))):
+        folder = write_new_pages(tmp_path / str(first), count=len(names), first=first)
+        images = (f"images/train/page-{first + n}.png" for n in range(len(names)))
+        add(world, folder, origins={image: Origin(name) for image, name in zip(images, names, strict=True)})
+    assert len(set(documents_of(world)[-3:])) == 1
+
+
 def test_a_map_may_say_one_document_in_two_ways() -> None:
     assert said_documents(["a/p.png"], {"p": COMPOSED, "a/p.png": f"{DECOMPOSED} "}) == {"a/p.png": COMPOSED}
 
 
-def test_versions_of_a_page_that_roboflow_made_are_one_document(world: World, folder: Path) -> None:
-    """Turned and darker ones, of which one would train and the other judge."""
-    for seed, digest in ((7000, "0a"), (7001, "1b")):
+@pytest.mark.parametrize(
+    ("said", "one", "other"),
+    [
+        ("jpg", "0a" * 16, "1b" * 16),
+        ("HEIC", "0a" * 16, "1b" * 16),
+        ("avif", "0a" * 16, "1b" * 16),
+        ("jpg", "ZQtObiTd116CaXJ7v2Oh", "Kpd9DSkhjuW0yLXWtExz"),
+    ],
+)
+def test_versions_of_a_page_that_roboflow_made_are_one_document(
+    world: World, folder: Path, said: str, one: str, other: str
+) -> None:
+    """Turned and darker ones, of which one would train and the other judge. By now letters by chance stand there."""
+    for seed, made in ((7000, one), (7001, other)):
         for kind, suffix in (("images", "png"), ("labels", "txt")):
             path = folder / kind / f"train/page-{seed}.{suffix}"
-            path.rename(path.with_name(f"scan_jpg.rf.{digest * 16}.{suffix}"))
+            path.rename(path.with_name(f"scan_{said}.rf.{made}.{suffix}"))
     add_to_pool(world.pool, folder, world.anchor)
-    *others, one, other = documents_of(world)[-4:]
-    assert one == other
-    assert one.endswith("/images/train/scan")
-    assert len({one, *others}) == 3
+    document, again, *others = sorted(
+        documents_of(world)[-4:], key=lambda name: not name.endswith("/images/train/scan")
+    )
+    assert document == again
+    assert len({document, *others}) == 3
 
 
 @pytest.mark.parametrize("name", ["_jpg.rf.0a", "p", "a.b"])
 def test_a_page_is_a_document_of_its_own_by_its_name(name: str) -> None:
     assert own_document("b1", f"images/{name}.png") == f"b1/images/{name}"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff", ".jpg"])
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("WEBP", "L"), ("TIFF", "1"), ("TIFF", "RGB")]
+)
+def test_a_turned_page_trains_turned_under_whatever_suffix(tmp_path: Path, kind: str, mode: str, suffix: str) -> None:
+    """Of a photo that was renamed to .tif training left out the turn, and its labels stood elsewhere."""
+    from ultralytics.utils.patches import imread
+
+    pixels = np.full((40, 80, 3), 200, np.uint8)
+    pixels[5:15, 5:30] = 20
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / f"page{suffix}"
+    Image.fromarray(pixels).convert(mode).save(file, kind, exif=exif)
+    data = file.read_bytes()
+    sample = Sample(FileReference(file.as_uri(), sha256_of(data)), None, len(data), 0)
+    [placed] = materialise(Storage(), [sample], tmp_path / "train")
+    trained, measured = imread(placed), decode_page(data)
+    assert measured is not None
+    assert np.array_equal(trained, measured)
 
 
 XMP = (

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -111,6 +112,17 @@ def test_a_path_of_windows_in_a_list_is_called_one(anchor: Path, line: str) -> N
     with pytest.raises(StepError, match=r"train\.txt line 1 has .*, which is a path of Windows") as refused:
         built(anchor)
     assert "forward slashes" in refused.value.remedy
+
+
+@pytest.mark.parametrize("said", [{"path": "C:\\data"}, {"train": "images\\train"}, {"val": ["D:/data/val"]}])
+def test_a_path_of_windows_counts_where_places_do(anchor: Path, said: dict[str, Any]) -> None:
+    """A pool takes all pages of a folder, and of data.yaml the classes."""
+    content = {"train": "images/train", "val": "images/val", "test": "images/test", "names": list(CLASSES)}
+    (anchor / "data.yaml").write_text(yaml.safe_dump(content | said))
+    with pytest.raises(StepError, match=r"data\.yaml has .*, which is a path of Windows") as refused:
+        built(anchor)
+    assert "and no path:" in refused.value.remedy
+    assert folder_classes(Storage(), read_folder(Storage(), anchor.as_uri())) == tuple(CLASSES)
 
 
 def test_a_place_below_a_path_that_is_not_there_names_both(anchor: Path) -> None:

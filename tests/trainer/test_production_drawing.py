@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from datetime import timedelta
 from typing import Any
 
@@ -125,6 +126,34 @@ def test_pages_of_one_document_are_drawn_as_one(gate: Gate) -> None:
     assert plan.production is not None
     assert sorted(len(pages) for pages in plan.production) in ([1, 1], [1, 2], [1, 3])
     assert len(plan.production) == 2
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "räkning 7") for form in ("NFC", "NFD"))
+
+
+def test_pages_of_one_document_that_clients_write_in_two_ways_are_drawn_as_one(gate: Gate) -> None:
+    """One whose file lay on macOS writes accents otherwise."""
+    gate.capture(7000, document=COMPOSED)
+    gate.capture(7001, document=f"{DECOMPOSED} ")
+    plan = gate.plan()
+    assert plan.production is not None
+    assert [len(pages) for pages in plan.production] == [2]
+
+
+@pytest.mark.parametrize(("trains", "came"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_another_page_of_a_document_that_trains_is_not_drawn_however_it_is_written(
+    gate: Gate, trains: str, came: str
+) -> None:
+    gate.verify(7001, held_out=False)
+    [known] = [s.document for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
+    for manifest in (gate.policy.pool / "batches").iterdir():
+        said = json.loads(manifest.read_text())
+        for sample in said["samples"]:
+            sample["document"] = trains if sample["document"] == known else sample["document"]
+        manifest.write_text(json.dumps(said, ensure_ascii=False))
+    gate.capture(7002, document=came)
+    unknown = gate.capture(7003, document="another")
+    assert gate.predictions() == set(unknown)
 
 
 def test_a_page_that_came_twice_is_one(gate: Gate) -> None:

@@ -19,7 +19,7 @@ from trainer.fixtures.labelling.world import SEEDS
 from trainer.labelling.adding import BOXED, EMPTY, FIXTURES, SAID, Adding, given, staged, trouble
 from trainer.world import CLASSES
 
-CVAT_SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
+CVAT_SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid", "circle")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,8 @@ def test_another_document_than_cvats_is_refused(text: str) -> None:
             "its number has 0.4 x 0.05 pixels: a bbox is in pixels",
         ),
         ({"bbox": [1, 2, 3, None]}, Reason.SHAPE_UNUSABLE, "its bbox is 'None', which is no number"),
-        ({"category_id": 9}, Reason.FIELD_UNKNOWN, "None, which is no class"),
+        ({"category_id": 9}, Reason.FIELD_UNKNOWN, "a box of the category 9, which is not in the list"),
+        ({"category_id": "1"}, Reason.FIELD_UNKNOWN, "a box of the category '1', which is not in the list"),
         ({"image_id": 9}, Reason.IMAGE_MISSING, "its image 9 is not in the list"),
     ],
 )

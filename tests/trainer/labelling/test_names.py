@@ -16,7 +16,7 @@ from finetune_trainer.digests import sha256_of
 from finetune_trainer.labelling.arriving import Tool
 from finetune_trainer.labelling.from_coco import read_coco
 from finetune_trainer.labelling.pictures import Pictures
-from trainer.labelling.adding import SAID, Adding
+from trainer.labelling.adding import EMPTY, SAID, Adding
 from trainer.world import CLASSES, page
 
 FROM = (*SAID, "--source", "report-7")
@@ -104,16 +104,16 @@ def test_a_map_that_names_no_page_of_the_tool_is_refused_with_a_name_of_the_tool
 
 
 @pytest.mark.parametrize("name", ["Счёт № 7", "請求書", "فاتورة", "x" * 200, "漢" * 80])
-def test_a_page_is_refused_by_a_name_that_leads_back_to_it(
+def test_a_page_without_a_box_is_refused_as_the_tool_calls_it(
     add: Adding, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """By the label that is staged of it nobody would know it."""
     document = coco("other.png", f"{name}.png")
     document["annotations"].pop()
     folder = exported(tmp_path / "coco", document, "other.png", f"{name}.png")
     assert add(folder, "coco", *FROM, captured=False) == 10
-    said = capsys.readouterr().err
-    assert f"In {folder.as_uri()}: labels/{name.replace(' ', '-')[:40]}" in said
-    assert "the file is empty" in said
+    assert f"LabelMissing: In {folder.as_uri()}: {name}.png: it has no box." in capsys.readouterr().err
+    assert add(folder, "coco", *FROM, *EMPTY, captured=False) == 0
 
 
 @pytest.mark.parametrize("name", ["Счёт № 7", "x" * 200])

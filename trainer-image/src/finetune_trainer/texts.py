@@ -18,6 +18,11 @@ def one_spelling(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def document_spelling(document: str) -> str:
+    """Return a document's id as people read it: tools on macOS write accents otherwise, and tables space around."""
+    return one_spelling(document).strip()
+
+
 def text_in(data: bytes) -> str:
     """Return what a list says: UTF-8, or UTF-16 with its mark, as Windows' shell writes it. What is neither shows."""
     encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"

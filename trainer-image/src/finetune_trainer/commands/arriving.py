@@ -98,6 +98,7 @@ def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source:
         captured=captured,
         origin=Origin(source=source, verified_by=(options.verified_by or "").strip(), verified_at=at),
         only_labelled=options.only_labelled,
+        background=options.allow_background > 0,
         annotators=dict(options.annotator),
         appended=options.append_classes,
     )

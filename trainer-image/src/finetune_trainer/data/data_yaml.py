@@ -76,11 +76,11 @@ def parse_data_yaml(data: bytes, where: str) -> DataYaml:
         places = [value] if isinstance(value, str) else value or []
         if not isinstance(places, list) or not all(isinstance(p, str) for p in places):
             raise _unreadable(where, f"has {split}: {beginning(value)}, expected a path or a list of paths")
-        splits[split] = tuple(posix_path(place, f"{split}: {place}", where) for place in places)
+        splits[split] = tuple(places)
     root = content.get("path") or ""
     if not isinstance(root, str):
         raise _unreadable(where, f"has path: {beginning(root)}, expected text")
-    return DataYaml(names, posix_path(root, f"path: {root}", where), splits)
+    return DataYaml(names, root, splits)
 
 
 def posix_path(written: str, what: str, where: str) -> str:
@@ -89,7 +89,7 @@ def posix_path(written: str, what: str, where: str) -> str:
         raise _unreadable(
             where,
             f"has {what}, which is a path of Windows",
-            "Write paths relative to data.yaml with forward slashes, for example train: images/train.",
+            "Write paths relative to data.yaml with forward slashes, for example train: images/train, and no path:.",
         )
     return written
 

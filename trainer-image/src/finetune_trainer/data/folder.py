@@ -34,6 +34,15 @@ _OTHER_LABELS: Final = frozenset({".json", ".xml"})
 _LABEL_KEYS: Final = re.compile(r'<annotation|"(?:annotations|instances|labels?|objects|pageAnchor|shapes)"\s*:')
 """What stands in labels of other tools, and in no data that a scanner writes beside a page."""
 
+_OF_MANY: Final = frozenset({".csv", ".json", ".jsonl", ".manifest", ".ndjson", ".xml"})
+_KEYS_OF_MANY: Final = re.compile(rf'{_LABEL_KEYS.pattern}|"regions"\s*:|region_shape_attributes')
+_FOUR_NUMBERS: Final = re.compile(r'(?:[,;]\s*"?-?\d+(?:[.]\d+)?"?){4}')
+"""What stands in files that have the labels of many pages, as COCO, CVAT, VIA, Ground Truth and Roboflow write them;
+the last of a table."""
+
+_BETWEEN: Final = re.compile(r"""["'/\\<>,;\r\n]+""")
+_ESCAPED: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+
 _DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
 _SMALL_COPIES: Final = frozenset({".@__thumb", "@eaDir"})
 """Folders in which network storage keeps small copies of the pictures beside them, under names of its own."""
@@ -45,6 +54,7 @@ _BINS: Final = frozenset(
 )  # fmt: skip
 """Folders, in small letters, in which systems and network storage keep what was deleted, and how things were."""
 
+_NEITHER: Final = "neither page nor label"
 _IN_BIN: Final = "in a folder of what was deleted"
 _LEFT_BEHIND: Final = "left behind by an operating system"
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
@@ -134,8 +144,29 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
         elif (pages := used.intersection(of)) and _is_of_other_tools(storage, folder.uri, path):
             lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {min(pages)} in a format that is not read"))
         else:
-            left_out[path] = "neither page nor label"
-    return left_out, lost
+            left_out[path] = _NEITHER
+    neither = [path for path, why in left_out.items() if why == _NEITHER]
+    of_many = _labels_of_many(storage, folder.uri, neither, unlabelled & used)
+    return {path: why for path, why in left_out.items() if path not in of_many}, [*lost, *of_many.values()]
+
+
+def _labels_of_many(storage: Storage, uri: str, paths: Iterable[str], bare: Collection[str]) -> dict[str, Problem]:
+    """Return by path the files that have labels of many pages, one of those without a label among them.
+
+    Such a page is none without a box. What else these files say is passed over.
+    """
+    names = {one_spelling(PurePosixPath(image).name): image for image in sorted(bare, reverse=True)}
+    problems: dict[str, Problem] = {}
+    for path in paths if names else ():
+        if _suffix(path) not in _OF_MANY:
+            continue
+        text = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text_in(storage.read(join(uri, path))))
+        boxes = _KEYS_OF_MANY.search(text) or (_suffix(path) == ".csv" and _FOUR_NUMBERS.search(text))
+        said = names.keys() & set(map(one_spelling, _BETWEEN.split(text))) if boxes else ()
+        if said:
+            message = f"it has labels in a format that is not read, and {names[min(said)]}, which it names, has none"
+            problems[path] = Problem(Reason.FILE_UNUSABLE, path, message)
+    return problems
 
 
 def _of_no_image(image: str | None) -> str:

@@ -22,6 +22,10 @@ _FETCHERS: Final = 16
 
 _LABEL: Final = ".txt"
 
+_PLACED: Final = {".tif": ".png", ".tiff": ".png"}
+"""Suffixes under which images are placed. What is in a file is told from its content, except that ultralytics decodes
+all that is called a TIFF by other rules: of a JPEG or PNG that is called so it leaves out the EXIF turn."""
+
 
 def placed_name(number: int, sample: Sample) -> str:
     """Return the stem of a plan's page by its number: unique, and short enough for any file system."""
@@ -49,7 +53,8 @@ def materialise(
     def place(item: tuple[int, Sample]) -> Path:
         number, sample = item
         name = placed_name(number, sample)
-        image = folder / "images" / (name + PurePosixPath(sample.image.uri).suffix.lower())
+        suffix = PurePosixPath(sample.image.uri).suffix.lower()
+        image = folder / "images" / (name + _PLACED.get(suffix, suffix))
         _place(storage, sample.image, image)
         label = folder / "labels" / f"{name}{_LABEL}"
         if sample.label is None:

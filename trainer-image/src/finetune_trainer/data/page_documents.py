@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ..errors import Reason, StepError, bad_input
-from ..texts import one_spelling
+from ..texts import document_spelling, one_spelling
 
 _TOOL_PREFIX: Final = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """Label Studio puts eight hex digits before the name of every file that is uploaded, and of some that it exports."""
 
-_TOOL_SUFFIX: Final = re.compile(r"_(?:jpe?g|png|bmp|tiff?|webp)[.]rf[.][0-9a-f]+$", re.IGNORECASE)
-"""Roboflow writes the old suffix and a digest behind every name."""
+_TOOL_SUFFIX: Final = re.compile(r"_[a-z]{3,4}[.]rf[.][0-9a-z]+$", re.IGNORECASE)
+"""Roboflow writes the old suffix behind every name, one of HEIC or AVIF, too, and a digest or letters by chance."""
 
 _SHOWN: Final = 5
 
@@ -59,11 +59,6 @@ def as_known(documents: Mapping[str, str], known: Iterable[str]) -> dict[str, st
     """
     written = {document_spelling(document): document for document in sorted(known, reverse=True)}
     return {image: written.get(document, document) for image, document in documents.items()}
-
-
-def document_spelling(document: str) -> str:
-    """Return a document's id as people read it: tools on macOS write accents otherwise, and tables space around."""
-    return one_spelling(document).strip()
 
 
 def _by_spelling(said: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from ..documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage
+from ..texts import document_spelling
 from .anchor import held_out_pages
 from .background import check_share
 from .erasing import restore_labels
@@ -97,6 +98,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
         storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes, appended=new.appended
     )
     documents = said_documents(incoming.folder.images, new.documents, new.called)
+    documents |= {i: document_spelling(origin.document) for i, origin in new.origins.items() if origin.document}
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.names)
@@ -164,7 +166,7 @@ def _sample(new: NewBatch, origin: Origin, document: str, image: ImageFile, labe
     return BatchSample(
         image=image,
         label=label,
-        document=origin.document or document,
+        document=document,
         source=origin.source or new.verification.source,
         verified_by=(origin.verified_by or new.verification.by).strip(),
         verified_at=origin.verified_at or new.verification.at.isoformat(),

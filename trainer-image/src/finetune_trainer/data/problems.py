@@ -14,7 +14,7 @@ _SHOWN: Final = 5
 _REMEDIES: Final[dict[Reason, str]] = {
     Reason.LABELS_OUT_OF_RANGE: "Write indices of the class list and shares of the page (0..1); clip boxes to it.",
     Reason.LABEL_COLUMNS: "Write five columns per box: class x y width height. Of a polygon take the box around it.",
-    Reason.LABEL_MISSING: "Add the label file; declare pages without any field with --allow-background.",
+    Reason.LABEL_MISSING: "Add the label; declare pages without any field with --allow-background.",
     Reason.IMAGE_UNREADABLE: "Replace the image by one that opens, or take it out.",
     Reason.FILE_UNUSABLE: "Rename, convert (mogrify -format png FILE), copy or delete it.",
     Reason.IMAGE_MISSING: "Add the image; or move the label to where that of its image is looked for "

@@ -14,11 +14,11 @@ from ..errors import Reason, bad_input
 from ..local_files import is_folder
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
+from ..texts import document_spelling
 from .erasing import remove_erased
 from .folder import lost_images, read_folder
 from .images import IMAGE_SUFFIXES, Picture, inspect_image
 from .lookalikes import Register, Seen
-from .page_documents import document_spelling
 from .pool import Pool, PoolPage
 from .pool_check import measured_pool
 from .pool_log import append, created_at, next_id

@@ -38,13 +38,16 @@ class SplitPages:
 def split_images(storage: Storage, folder: Folder, data: DataYaml, split: Split) -> SplitPages:
     """Return the pages of a split of the data set in this folder.
 
-    Raises StepError DataUnreadable for places outside of it and for listed images that are not there.
+    Raises StepError DataUnreadable for places outside of it, for paths of Windows, and for listed images that are not
+    there.
     """
-    root = _relative(folder.uri, folder="", written=data.root, what=f"path: {data.root}")
+    where = join(folder.uri, "data.yaml")
+    written_root = posix_path(data.root, f"path: {data.root}", where)
+    root = _relative(folder.uri, folder="", written=written_root, what=f"path: {data.root}")
     images: list[str] = []
     lists: list[str] = []
     for written in data.splits[split]:
-        place = _place(folder, root, written, split)
+        place = _place(folder, root, posix_path(written, f"{split}: {written}", where), split)
         file = folder.named(place)
         if file is not None and PurePosixPath(file).suffix.lower() == ".txt":
             lists.append(file)

@@ -45,7 +45,7 @@ _LONGEST: Final = 150
 class Arrival:
     """What a tool wrote, and what is said of it: records to find pages by, and the origin of what has none.
 
-    `only_labelled` leaves out tasks that nobody finished.
+    `only_labelled` leaves out tasks that nobody finished; without `background` a page without a box is refused.
     """
 
     uri: str
@@ -53,6 +53,7 @@ class Arrival:
     captured: CapturedPages | None
     origin: Origin
     only_labelled: bool = False
+    background: bool = True
     annotators: Mapping[str, str] = field(default_factory=dict)
     """Who the tool's users are, by number."""
     appended: Sequence[str] = ()
@@ -95,6 +96,8 @@ def stage(
     for done, task in enumerate(export.pages, start=1):
         try:
             name, data, origin = _page(storage, root, task, matcher, arrival)
+            if not task.marks and not arrival.background:
+                raise UnusableError(Reason.LABEL_MISSING, "it has no box")
             path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
             _check_marks(task.marks, names)
             _write(folder, path, data, label_text(task.marks, names))

@@ -16,6 +16,9 @@ _SAME: Final = 0.02
 _CORNERS: Final = 8
 """Numbers of the fewest points that a box has."""
 
+_SHOWN: Final = 40
+"""Characters of an id that are shown."""
+
 _ROUNDING: Final = 1.0
 """Pixels by which an outline may reach further than its box."""
 
@@ -94,7 +97,10 @@ def _page(
 
 
 def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, float], classes: Sequence[str]) -> Mark:
-    field = known_field(names.get(_id(annotation, "category_id")), classes)
+    if (category := _id(annotation, "category_id")) is None or category not in names:
+        written = f"{annotation.get('category_id')!r}"[:_SHOWN]
+        raise UnusableError(Reason.FIELD_UNKNOWN, f"it has a box of the category {written}, which is not in the list")
+    field = known_field(names[category], classes)
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has no bbox of four numbers")

@@ -11,7 +11,8 @@ from ..errors import Reason, bad_input
 from .pictures import Pictures
 from .returned import Export, Mark, Returned, UnusableError, known_field, number, prediction_in, upright
 
-_SHAPES: Final = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
+_TAKEN: Final = ("box", "tag")
+"""What may be on a page: boxes, and tags, which are told. Whatever else is drawn is no box."""
 
 
 def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Export:
@@ -48,7 +49,7 @@ def _page(
 ) -> Returned:
     there = [drawn for drawn in image if not _is_outside(drawn)]
     for drawn in there:
-        if drawn.tag in _SHAPES:
+        if drawn.tag not in _TAKEN:
             what = f"a {drawn.tag} {drawn.get('label')!r} where a box is meant"
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {what}")
     width, height = (number(image.get(side) or 0, side) for side in ("width", "height"))

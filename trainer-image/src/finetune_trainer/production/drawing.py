@@ -14,6 +14,7 @@ from ..documents.plan import DrawnDocument, DrawnPage
 from ..documents.production import CapturedPage, parse_page
 from ..errors import StepError
 from ..storage import Storage, join
+from ..texts import document_spelling
 from .layout import Production
 
 _AT_ONCE: Final = 200
@@ -89,8 +90,8 @@ def draw_documents(
 
 
 def document_of(record: CapturedPage) -> str:
-    """Return the document of a captured page, as the pool calls it once it is verified."""
-    return record.document or f"file {record.page.sha256}"
+    """Return the document of a captured page, as the pool calls it once it is verified and as people read it."""
+    return document_spelling(record.document or "") or f"file {record.page.sha256}"
 
 
 def _in_order(storage: Storage, production: Production, days: Sequence[date], seed: int) -> Iterator[tuple[str, bytes]]:

@@ -19,6 +19,7 @@ from ..documents.run import ProductionDocuments, ProductionLimits, TrainingDocum
 from ..production.drawing import Known, days_to_draw_from, draw_documents
 from ..production.layout import production_of
 from ..storage import Storage, normalise
+from ..texts import document_spelling
 from .context import StepContext
 
 
@@ -80,7 +81,7 @@ def known_of(
     held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
         pages=_learnt(storage, document, plan, live, index),
-        documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
+        documents=frozenset(document_spelling(sample.stored.document) for sample in pool if not sample.held_out),
         labels={
             sample.stored.pixels: (sample.stored.label, sample.fields)
             for sample in held_out

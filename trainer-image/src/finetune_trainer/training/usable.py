@@ -13,6 +13,9 @@ from .checkpoint import weights_of
 _KIND: Final = "DetectionModel"
 """The one class of models whose boxes evaluator and server read: others answer in another form."""
 
+_CHANNELS: Final = 3
+"""Of a page, grey ones too: they are served so."""
+
 _TORCH_NN: Final = re.compile(r"(torch\.)?nn\.\w+")
 
 
@@ -30,6 +33,11 @@ def check_usable(checkpoint: Mapping[str, Any], where: str, image_size: int) -> 
             "Use the best.pt that training wrote, not one that was saved after predicting or exporting.",
         )
     _check_activation(model, where)
+    if (channels := getattr(model, "yaml", {}).get("channels", _CHANNELS)) != _CHANNELS:
+        raise _unusable(
+            f"{where} reads pages of {str(channels)[:80]} channels, and not of {_CHANNELS}",
+            "Train it anew on pages in colour, with a data.yaml that says no channels:.",
+        )
     _check_finite(model, where)
     _check_names(model, where)
     stride = int(max(model.stride))
