@@ -33,6 +33,7 @@ MOST_SECONDS: Final = 60.0
 """However long an API server asks to be left alone, it is asked again after so long."""
 
 Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
+READS: Final[frozenset[Verb]] = frozenset(("get", "list", "log"))
 RequestObserver = Callable[[Verb, Kind, str, float], None]
 """Called after every request with verb, kind, the status code (or `error`) and seconds."""
 
@@ -222,6 +223,8 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.Conflict(message)  # another object has the name by now
     if answer.status == 429:
         return errors.Throttled(message, answer.after)
+    if answer.status == 500 and reason == "InternalError" and verb not in READS:
+        return errors.AdmissionBroken(f"{message}{_of_a_mutation(message)}")
     if answer.status >= 500:
         return errors.Unavailable(message)
     return BY_STATUS.get(answer.status, errors.Invalid)(message)
@@ -251,6 +254,12 @@ def _refused_by_admission(message: str) -> errors.ClusterError | None:
     if message.startswith("admission webhook ") and "denied the request" in message:
         return errors.Forbidden(message)
     return None
+
+
+def _of_a_mutation(message: str) -> str:
+    """Return whose doing an internal error is that says nothing but what does not fit (jsonpatch, encoding/json)."""
+    known = ("operation does not apply", "cannot unmarshal")
+    return " (a mutating webhook or policy made that of it)" if any(words in message for words in known) else ""
 
 
 def _status_of(answer: Answer) -> dict[str, Any]:
