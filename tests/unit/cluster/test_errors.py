@@ -45,7 +45,9 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (500, "patch_status", status("InternalError", DOWN), errors.AdmissionUnavailable),
         (503, "delete", status("", DOWN), errors.AdmissionUnavailable),
         (500, "create", status("InternalError", LATE), errors.AdmissionUnavailable),
-        *((500, verb, status("InternalError", PATCHED), errors.AdmissionBroken) for verb in ("create", "apply", "delete")),
+        (500, "create", status("InternalError", PATCHED), errors.AdmissionBroken),
+        (500, "apply", status("InternalError", PATCHED), errors.AdmissionBroken),
+        (500, "delete", status("InternalError", PATCHED), errors.AdmissionBroken),
         *((code, "create", status("", DENIED), errors.Forbidden) for code in (400, 403, 404, 409, 429, 500, 503)),
     ],
 )

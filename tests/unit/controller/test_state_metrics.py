@@ -199,7 +199,7 @@ def test_what_was_recorded_of_a_policy_goes_an_hour_after_it_and_that_of_others_
     store.remove(Kind.POLICY, "ml", "invoices", "invoices")
     for now[0] in (GONE_FOR - 1, GONE_FOR + 1):
         left = metrics.text().decode()
-        gone = {line for line in before.splitlines() if "=\"invoices\"" in line or "=\"detector\"" in line}
+        gone = {line for line in before.splitlines() if '="invoices"' in line or '="detector"' in line}
         ours = {line.rpartition(" ")[0] for line in gone if not line.startswith(tuple(STATE))}
         assert bool(ours)
         assert all((series in left) is (now[0] < GONE_FOR) for series in ours if "_created{" not in series)

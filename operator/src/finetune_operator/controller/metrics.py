@@ -216,7 +216,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _forget(self) -> None:
-        """Drop the series of policies that are gone: they would be kept, and scraped, for as long as the operator runs."""
+        """Drop the series of policies that are gone: else they were scraped as long as the operator runs."""
         now = self.clock()
         for place in [place for place, at in self._places.items() if now - at > GONE_FOR]:
             del self._places[place]
