@@ -152,8 +152,8 @@ class KubeCluster:
         url = f"{_path(kind, namespace, name)}?fieldManager={names.FIELD_MANAGER}&force=false"
         return _object(await self._send("apply", kind, "PATCH", url, manifest, APPLY_PATCH))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly that uid, its children first; an object already gone is no error.
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        """Delete exactly that uid, its children first; tell whether nothing of that name was there any more.
 
         In the background, children would live on for as long as somebody else's finalizer keeps the object.
         """
@@ -162,9 +162,11 @@ class KubeCluster:
         try:
             answer = await self._send("delete", kind, "DELETE", _path(kind, namespace, name), body)
         except errors.Conflict:
-            return  # another object has the name by now: the one that was meant is gone
-        if answer.status != 404:
-            _object(answer)
+            return False  # another object has the name by now: the one that was meant is gone
+        if answer.status == 404:
+            return _status_of(answer).get("reason") == "NotFound"  # else a webhook denies, by a code of its own
+        _object(answer)
+        return False
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """Return the end of a container's log; empty when there is none to be had."""
