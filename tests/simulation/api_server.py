@@ -459,9 +459,11 @@ class Client:
         applied: Object = self._write(lambda: self.server.apply(self.actor, kind, namespace, name, manifest))
         return applied
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
         """See Cluster.delete."""
+        was_gone = self.server.get(kind, namespace, name) is None
         self._write(lambda: self.server.delete(self.actor, kind, namespace, name, uid))
+        return was_gone
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """See Cluster.log_tail; the simulated pods print nothing."""

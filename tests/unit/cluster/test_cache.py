@@ -26,6 +26,7 @@ class Server:
     """An API server on which the pod has ended, and that counts its requests."""
 
     asked: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=lambda: LABELS)
 
     async def get(self, kind: Kind, namespace: str, name: str, **_: Any) -> Object | None:
         self.asked.append("get")
@@ -33,7 +34,12 @@ class Server:
 
     async def list(self, kind: Kind, namespace: str, labels: Any = None, **_: Any) -> tuple[Object, ...]:
         self.asked.append("list")
-        return (pod("Succeeded", 2),)
+        ended = pod("Succeeded", 2)
+        return ({**ended, "metadata": {**ended["metadata"], "labels": self.labels}},)
+
+    async def delete(self, *_: Any) -> bool:
+        self.asked.append("delete")
+        return True
 
 
 def behind(kind: Kind) -> tuple[CachedCluster, Server]:
@@ -62,3 +68,28 @@ def test_any_other_read_asks_nobody(kind: Kind) -> None:
     assert got is not None
     assert (listed["status"]["phase"], got["status"]["phase"]) == ("Running", "Running")
     assert server.asked == []
+
+
+@pytest.mark.row("R288")
+@pytest.mark.parametrize("kind", WATCHED)
+def test_what_was_listed_afresh_is_what_the_next_look_sees(kind: Kind) -> None:
+    """A result was taken from a Job that the next look took for active, and deleted with its pod and log."""
+    cluster, _ = behind(kind)
+    asyncio.run(cluster.list(kind, "ml", OWNER, fresh=True))
+    (listed,) = asyncio.run(cluster.list(kind, "ml", OWNER))
+    assert listed["status"]["phase"] == "Succeeded"
+
+
+def test_what_nobody_watches_is_listed_and_not_remembered() -> None:
+    cluster, server = behind(Kind.POD)
+    server.labels = {"app": "invoice-detector"}
+    asyncio.run(cluster.list(Kind.POD, "ml", {}, fresh=True))
+    assert [p["status"]["phase"] for p in asyncio.run(cluster.list(Kind.POD, "ml", OWNER))] == ["Running"]
+
+
+@pytest.mark.row("R287")
+def test_what_was_gone_when_it_was_to_be_deleted_is_forgotten_at_once() -> None:
+    """A watch that broke off never tells of its end: a run waited five minutes for it, and others for the run."""
+    cluster, _ = behind(Kind.JOB)
+    asyncio.run(cluster.delete(Kind.JOB, "ml", "p", "u"))
+    assert asyncio.run(cluster.list(Kind.JOB, "ml", OWNER)) == ()

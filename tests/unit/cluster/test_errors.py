@@ -17,10 +17,12 @@ DOWN = (
     'Internal error occurred: failed calling webhook "vjob.kb.io": failed to call webhook: Post "https://q.svc/v": EOF'
 )
 DENIED = 'admission webhook "vjob.kb.io" denied the request: Jobs need a cost centre'
+PATCHED = 'Internal error occurred: add operation does not apply: doc is missing path: "/metadata/annotations/a"'
 LATE = "Internal error occurred: resource quota evaluation timed out"
 OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" using apps/v1', "field": ".spec.x"}]
 
 
+@pytest.mark.row("R286")
 @pytest.mark.parametrize(
     ("code", "verb", "body", "error"),
     [
@@ -35,13 +37,17 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (403, "create", status("Forbidden"), errors.Forbidden),
         (410, "list", status("Expired"), errors.Unavailable),
         (429, "create", status("TooManyRequests"), errors.Throttled),
-        (500, "create", status("InternalError"), errors.Unavailable),
+        (500, "get", status("InternalError"), errors.Unavailable),
+        (500, "create", status("", "etcdserver: request timed out"), errors.Unavailable),
         (503, "get", None, errors.Unavailable),
         (504, "create", status("Timeout", "request did not complete within requested timeout"), errors.Unavailable),
         (500, "create", status("InternalError", DOWN), errors.AdmissionUnavailable),
         (500, "patch_status", status("InternalError", DOWN), errors.AdmissionUnavailable),
         (503, "delete", status("", DOWN), errors.AdmissionUnavailable),
         (500, "create", status("InternalError", LATE), errors.AdmissionUnavailable),
+        (500, "create", status("InternalError", PATCHED), errors.AdmissionBroken),
+        (500, "apply", status("InternalError", PATCHED), errors.AdmissionBroken),
+        (500, "delete", status("InternalError", PATCHED), errors.AdmissionBroken),
         *((code, "create", status("", DENIED), errors.Forbidden) for code in (400, 403, 404, 409, 429, 500, 503)),
     ],
 )
@@ -54,3 +60,9 @@ def test_a_field_conflict_names_who_owns_the_field() -> None:
     error = translate(Answer(409, json.dumps(status("Conflict", causes=OWNED)).encode()), "apply")
     assert isinstance(error, errors.FieldConflict)
     assert error.manager == "helm"
+
+
+@pytest.mark.row("R286")
+def test_what_a_mutation_made_of_a_write_is_said_to_be_its_doing() -> None:
+    error = translate(Answer(500, json.dumps(status("InternalError", PATCHED)).encode()), "create")
+    assert str(error) == f"{PATCHED} (a mutating webhook or policy made that of it)"

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.store import Store
-from finetune_operator.controller.metrics import DOMAIN, Metrics
+from finetune_operator.controller.metrics import DOMAIN, GONE_FOR, Metrics
 from finetune_operator.controller.state_metrics import HOLDS, STATE, State
 from finetune_operator.decide import policy as policy_package
 from finetune_operator.decide.decision import RecordMetric
@@ -183,6 +183,27 @@ def test_what_decisions_record_is_there_at_zero_from_the_first_scrape_of_a_polic
         whole *= len(values)
     assert len([key for key in seen if key.startswith((f"{name}_total{{", f"{name}_count{{"))]) == whole
     assert set(seen.values()) == {0.0}
+
+
+@pytest.mark.row("D241")
+def test_what_was_recorded_of_a_policy_goes_an_hour_after_it_and_that_of_others_stays() -> None:
+    """Namespaces that come and go would fill the operator's memory, and every scrape."""
+    now, store = [0.0], Store()
+    metrics = Metrics(clock=lambda: now[0])
+    metrics.show(State(store, Queue()))
+    policy(store, {})
+    policy(store, {}, name="others", deployment="other", model="others")
+    gate = {"namespace": "ml", "model": "invoices", "gate": "regression"}
+    metrics.record(RecordMetric("finetune_gate_value_ratio", gate, 0.1))
+    before = metrics.text().decode()
+    store.remove(Kind.POLICY, "ml", "invoices", "invoices")
+    for now[0] in (GONE_FOR - 1, GONE_FOR + 1):
+        left = metrics.text().decode()
+        gone = {line for line in before.splitlines() if '="invoices"' in line or '="detector"' in line}
+        ours = {line.rpartition(" ")[0] for line in gone if not line.startswith(tuple(STATE))}
+        assert bool(ours)
+        assert all((series in left) is (now[0] < GONE_FOR) for series in ours if "_created{" not in series)
+    assert 'finetune_verdicts_total{model="others",namespace="ml",verdict="Pass"} 0.0' in left
 
 
 def test_a_series_of_the_state_begins_as_it_is_declared() -> None:

@@ -11,7 +11,7 @@ from .kinds import RECONCILED, Kind
 from .port import Cluster, Object
 from .reach import Reach, Scope, WentBack
 from .store import Store
-from .watched import WATCHED
+from .watched import WATCHED, is_watched
 
 
 class Pages(Protocol):
@@ -61,7 +61,7 @@ class CachedCluster:
         self.reach.enter(namespace)
         wanted = dict(labels or {})
         if fresh or kind not in WATCHED:
-            return await self.kube.list(kind, namespace, wanted)
+            return await self._listed(kind, namespace, wanted)
         owner = wanted.get(names.OWNER_UID_LABEL)
         if owner is None:
             objects = self.store.all(kind, namespace)
@@ -115,14 +115,30 @@ class CachedCluster:
         changed = await self.kube.apply(kind, namespace, name, manifest)
         return self._written(kind, namespace, changed, newest, manifest["metadata"].get("resourceVersion"))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete; the watch tells when the object is gone, because finalizers may hold it."""
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        """Delete; the watch tells when the object is gone, because finalizers may hold it.
+
+        One that was gone before is forgotten at once: a watch that broke off never tells of it, and who waits for its
+        end would wait until the next list.
+        """
         self.reach.enter(namespace)
-        await self.kube.delete(kind, namespace, name, uid)
+        was_gone = await self.kube.delete(kind, namespace, name, uid)
+        if was_gone:
+            self.store.remove(kind, namespace, name, uid)
+        return was_gone
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """Return the end of a container's log; empty when there is none to be had."""
         return await self.kube.log_tail(namespace, pod, container, lines, limit_bytes)
+
+    async def _listed(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Object, ...]:
+        """Return what the API server has, and remember it: else the next look would see less than this one."""
+        listed = await self.kube.list(kind, namespace, labels)
+        self.reach.enter(namespace)
+        for obj in listed:
+            if is_watched(kind, obj):
+                self.store.put(kind, obj)
+        return listed
 
     def _written(self, kind: Kind, namespace: str, obj: Object, newest: int, before: str | None = None) -> Object:
         """Remember what a write led to: it is newer than all that was seen, or nothing was committed."""

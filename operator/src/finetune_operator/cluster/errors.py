@@ -48,6 +48,10 @@ class AdmissionUnavailable(Forbidden):
     """A 5xx of this one write: its admission webhook does not answer. The API server is well, and serves others."""
 
 
+class AdmissionBroken(Forbidden):
+    """A 500 of this one write in the API server's own words: as a rule, what admission made of it cannot be taken."""
+
+
 class Unauthenticated(Forbidden):
     """401: who we are is not known (any more); it says nothing of what is asked for."""
 

@@ -33,6 +33,7 @@ MOST_SECONDS: Final = 60.0
 """However long an API server asks to be left alone, it is asked again after so long."""
 
 Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
+READS: Final[frozenset[Verb]] = frozenset(("get", "list", "log"))
 RequestObserver = Callable[[Verb, Kind, str, float], None]
 """Called after every request with verb, kind, the status code (or `error`) and seconds."""
 
@@ -151,8 +152,8 @@ class KubeCluster:
         url = f"{_path(kind, namespace, name)}?fieldManager={names.FIELD_MANAGER}&force=false"
         return _object(await self._send("apply", kind, "PATCH", url, manifest, APPLY_PATCH))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly that uid, its children first; an object already gone is no error.
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        """Delete exactly that uid, its children first; tell whether nothing of that name was there any more.
 
         In the background, children would live on for as long as somebody else's finalizer keeps the object.
         """
@@ -161,9 +162,11 @@ class KubeCluster:
         try:
             answer = await self._send("delete", kind, "DELETE", _path(kind, namespace, name), body)
         except errors.Conflict:
-            return  # another object has the name by now: the one that was meant is gone
-        if answer.status != 404:
-            _object(answer)
+            return False  # another object has the name by now: the one that was meant is gone
+        if answer.status == 404:
+            return _status_of(answer).get("reason") == "NotFound"  # else a webhook denies, by a code of its own
+        _object(answer)
+        return False
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """Return the end of a container's log; empty when there is none to be had."""
@@ -222,6 +225,8 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.Conflict(message)  # another object has the name by now
     if answer.status == 429:
         return errors.Throttled(message, answer.after)
+    if answer.status == 500 and reason == "InternalError" and verb not in READS:
+        return errors.AdmissionBroken(f"{message}{_of_a_mutation(message)}")
     if answer.status >= 500:
         return errors.Unavailable(message)
     return BY_STATUS.get(answer.status, errors.Invalid)(message)
@@ -251,6 +256,12 @@ def _refused_by_admission(message: str) -> errors.ClusterError | None:
     if message.startswith("admission webhook ") and "denied the request" in message:
         return errors.Forbidden(message)
     return None
+
+
+def _of_a_mutation(message: str) -> str:
+    """Return whose doing an internal error is that says nothing but what does not fit (jsonpatch, encoding/json)."""
+    known = ("operation does not apply", "cannot unmarshal")
+    return " (a mutating webhook or policy made that of it)" if any(words in message for words in known) else ""
 
 
 def _status_of(answer: Answer) -> dict[str, Any]:

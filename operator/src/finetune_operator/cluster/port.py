@@ -66,8 +66,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly that uid with background propagation; an object already gone is no error."""
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        """Delete exactly that uid, its children first; tell whether nothing of that name was there any more."""
         ...
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:

@@ -105,10 +105,11 @@ class Journal:
         _did("apply", kind, name)
         return changed
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
         """See Cluster.delete."""
-        await self.cluster.delete(kind, namespace, name, uid)
+        was_gone = await self.cluster.delete(kind, namespace, name, uid)
         _did("delete", kind, name)
+        return was_gone
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """See Cluster.log_tail."""

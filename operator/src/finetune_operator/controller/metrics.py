@@ -1,7 +1,8 @@
 """Prometheus metrics of the operator, prefix finetune_; base units, bounded labels."""
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Final, get_args
@@ -22,7 +23,13 @@ OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "in
 REFUSALS: Final = frozenset(("400", "403", "422", "500"))
 """Answers that say no to what was asked; 500 is an admission webhook that does not answer, too."""
 
+GONE_FOR: Final = 3600.0
+"""Seconds without a policy after which its series go, too; a namespace that cannot be read is back before, mostly."""
+
 Series = Counter | Gauge | Histogram
+_PLACES: Final = ("namespace", "model", "deployment")
+Place = tuple[tuple[str, str], ...]
+"""Namespace with model or Deployment, as labels: what series of the domain are of."""
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +127,7 @@ class Metrics:
     """Every series of the operator; a closed set of labels is there whole from the first record."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    clock: Callable[[], float] = time.monotonic
     reconciles: Counter = field(init=False)
     reconcile_seconds: Histogram = field(init=False)
     requests: Counter = field(init=False)
@@ -129,6 +137,8 @@ class Metrics:
     jobs_refused: Counter = field(init=False)
     _states: list[State] = field(default_factory=list)
     _domain: dict[str, Series] = field(init=False)
+    _places: dict[Place, float] = field(default_factory=dict)
+    """When there was a policy at each place, or something was recorded there, for the last time."""
 
     def __post_init__(self) -> None:
         registry = self.registry
@@ -185,6 +195,7 @@ class Metrics:
             log.error("no metric %s with labels %s is declared", action.metric, sorted(action.labels))
             return
         series = self._domain[action.metric]
+        self._places[_place(declared, action.labels)] = self.clock()
         _begin(declared, series, action.labels)
         match series.labels(**action.labels):
             case Counter() as counter:
@@ -198,9 +209,20 @@ class Metrics:
         """Return everything in Prometheus' text format; what is counted of a policy begins at 0 with the policy."""
         for scope in (scope for state in self._states for scope in state.scopes()):
             for name, declared in DOMAIN.items():
+                self._places[_place(declared, scope)] = self.clock()
                 if declared.closed.keys() >= set(declared.labels) - scope.keys():
                     _begin(declared, self._domain[name], scope)
+        self._forget()
         return generate_latest(self.registry)
+
+    def _forget(self) -> None:
+        """Drop the series of policies that are gone: else they were scraped as long as the operator runs."""
+        now = self.clock()
+        for place in [place for place, at in self._places.items() if now - at > GONE_FOR]:
+            del self._places[place]
+            for name, declared in DOMAIN.items():
+                if _place(declared, dict(place)) == place:
+                    self._domain[name].remove_by_labels(dict(place))
 
 
 def _begin(declared: Declared, series: Series, known: Mapping[str, str]) -> None:
@@ -208,3 +230,8 @@ def _begin(declared: Declared, series: Series, known: Mapping[str, str]) -> None
     labels = {label: value for label, value in known.items() if label in declared.labels}
     for values in product(*declared.closed.values()):
         series.labels(**{**labels, **dict(zip(declared.closed, values, strict=True))})
+
+
+def _place(declared: Declared, labels: Mapping[str, str]) -> Place:
+    """Return what series of a metric with these labels are of."""
+    return tuple((label, labels[label]) for label in _PLACES if label in declared.labels and label in labels)

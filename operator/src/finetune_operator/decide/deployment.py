@@ -11,6 +11,9 @@ from ..api.policy_status import LiveVersion
 from .text import plain
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
 
+NOBODY: Final = "before-first-apply"
+"""What an API server calls the manager of fields of which it is not known any more who set them."""
+
 NO_DEADLINE: Final = 2**31 - 1
 """What Kubernetes takes for `progressDeadlineSeconds: never`."""
 
@@ -80,6 +83,14 @@ def manager_in_words(deployment: DeploymentView) -> str:
     """Return who last wrote our keys, for messages."""
     foreign = written_by_others(deployment)
     return f"field manager '{plain(foreign)}'" if foreign else "an unknown writer"
+
+
+def owner_in_words(manager: str, deployment: str) -> str:
+    """Return who owns a field of ours by an apply that was refused (row D20), and where that is nobody (row D240)."""
+    said = f"field manager '{plain(manager)}' owns a field of the operator on Deployment '{deployment}'"
+    if manager != NOBODY:
+        return said
+    return f"{said}, which is nobody: its metadata.managedFields were emptied, by admission or by who edited it"
 
 
 def epoch_of(deployment: DeploymentView) -> int:

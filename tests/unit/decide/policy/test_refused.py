@@ -37,6 +37,14 @@ class TestRefused:
         assert applied(decision) is None
         assert events(decision) == ["FieldOwned"]
 
+    @pytest.mark.row("D240")
+    def test_an_owner_that_is_nobody_is_said_to_be_nobody(self) -> None:
+        """An API server calls it so where managedFields were emptied: there is no such manager to look for."""
+        status = refused(view(flying(), deployment(keys(BASE))), "before-first-apply", "conflict").status
+        assert status.hold is not None
+        for said in (status.hold.message, status.consumed[-1].message):
+            assert "which is nobody: its metadata.managedFields were emptied" in said
+
     def test_it_still_shows_when_nothing_happens_afterwards(self) -> None:
         there = deployment(keys(BASE), keys_manager="argocd-controller")
         first = refused(view(flying(), there), "argocd-controller", "conflict")

@@ -11,7 +11,7 @@ from ...api.policy_status import Hold, InFlight, PolicyStatus
 from ...api.promotion import Approval, Despite, Promotion, PromotionSpec
 from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit
-from ..deployment import manager_in_words, written_by_others
+from ..deployment import manager_in_words, owner_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import what_comes_back
 from ..promotion.proposal import Proposal, Refuse, quoted
@@ -108,7 +108,7 @@ def lifting(policy: Policy) -> tuple[str, ...]:
 def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None, owner: str) -> Held:
     """An apply met a field of ours that somebody else owns (row D20)."""
     policy = replace(view.policy, status=status)
-    cause = f"field manager '{plain(owner)}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
+    cause = owner_in_words(owner, view.policy.spec.deployment)
     live = None if status.live is None else status.live.version
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)

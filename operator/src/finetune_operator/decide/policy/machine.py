@@ -11,8 +11,7 @@ from ...api.meta import find, set_condition
 from ...api.policy_status import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
-from ..deployment import keys_of
-from ..text import plain
+from ..deployment import keys_of, owner_in_words
 from ..views import PolicyView
 from . import holds, memory
 from .at_rest import at_rest
@@ -63,12 +62,12 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
 
     `message` is the API server's. The flight, if there is one, ends; the Deployment is as it was.
     """
-    status, name = view.policy.status, view.policy.spec.deployment
+    status = view.policy.status
     owner = manager or "unknown"
     flight = status.in_flight
     if flight is not None:
-        conflict = f"field manager '{plain(owner)}' owns a field of the operator on Deployment '{name}'"
-        status, said = quarantined_if_at_fault(status, flight, view.now), f"{conflict}: {message}"
+        status = quarantined_if_at_fault(status, flight, view.now)
+        said = f"{owner_in_words(owner, view.policy.spec.deployment)}: {message}"
         if view.deployment is not None and view.deployment.keys == keys_of(flight.to):
             status, said = instead(view, status, flight, said)
         status = landed(status, flight, "Failed", "FieldOwned", said, view.now)
