@@ -10,7 +10,7 @@ from finetune_operator.decide import limits
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, Emit
 from house.following import manifest, manifests
 from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
-from unit.decide.run.world import World, base, live, made, review
+from unit.decide.run.world import World, base, deleted, live, made, review
 
 HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
 ENDINGS: list[tuple[PromotionPhase, str, str]] = [
@@ -99,6 +99,24 @@ def test_a_promotion_deleted_before_it_acted_ends_the_run() -> None:
     assert world.condition("Finished") == ("True", "PromotionDeleted")
     assert manifest(world.status.message, "ModelPromotion")["spec"]["version"] == "ft_v1.1"
     assert made(world, CreatePromotion) == 1
+
+
+@pytest.mark.row("R33")
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_promotion_that_is_deleted_and_that_a_finalizer_keeps_ends_the_run(remembered: bool) -> None:
+    """Nothing is written to it any more, so that it never shows how it ended."""
+    world = World().judged()
+    world.settle()
+    assert world.promotion is not None
+    world.promotion = updated(world.promotion, metadata=deleted(world.promotion.metadata))
+    if remembered:
+        entry = Consumed(
+            name=world.promotion.metadata.name, spec_hash="x", outcome="Succeeded", reason="Succeeded", at=START
+        )
+        world.set_policy(consumed=(entry,))
+    world.settle()
+    assert world.phase() == ("Promoted" if remembered else "Failed")
+    assert world.condition("Finished") == ("True", "Succeeded" if remembered else "PromotionDeleted")
 
 
 @pytest.mark.row("R67")

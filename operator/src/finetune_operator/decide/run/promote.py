@@ -71,8 +71,7 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         words = is_stopped(context, status)
         status = mark(view, status, "Promoted", "Unknown", "Rejected", words)
         return Decision(say(status, "Promoting", words), (), _UNSEEN)
-    gone = f"ModelPromotion {name} was deleted before it was carried out"
-    return _ended(context, status, "Failed", "PromotionDeleted", gone)
+    return _ended(context, status, *_deleted(name))
 
 
 def view_promotion(context: RunContext, status: RunStatus) -> Promotion | None:
@@ -93,6 +92,9 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
         reason = finished.reason if finished else str(promotion.status.phase)
         return _ended(context, status, str(promotion.status.phase), reason, promotion.status.message)
     flies = _in_flight(context, name)
+    if promotion.metadata.deletion_timestamp is not None and not flies:
+        # Somebody's finalizer keeps it: it acts no more, and nothing is written to it any more.
+        return _ended(context, status, *(_outcome(context, name) or _deleted(name)))
     if standing_no(status) is not None and not flies:
         words = is_stopped(context, status)
         return Decision(say(mark(view, status, "Promoted", "Unknown", "Rejected", words), "Promoting", words))
@@ -172,6 +174,10 @@ def _outcome(context: RunContext, name: str) -> tuple[PromotionOutcome, str, str
     """Return how the policy remembers a promotion that is gone."""
     consumed = context.policy.status.consumed if context.policy else ()
     return next(((c.outcome, c.reason, c.message) for c in reversed(consumed) if c.name == name), None)
+
+
+def _deleted(name: str) -> tuple[PromotionOutcome, str, str]:
+    return "Failed", "PromotionDeleted", f"ModelPromotion {name} was deleted before it was carried out"
 
 
 def only_requested(status: RunStatus) -> bool:
