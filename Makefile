@@ -150,16 +150,16 @@ bench-kills: setup ## kill a training ten times at random, and compare its model
 
 .PHONY: bench-capture
 bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="--rounds 1 --seconds 5")
-	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead \
+	PYTHONPATH=local-cluster/src:tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead \
 	  --trainer-python $(call in,trainer-dev)/python $(CAPTURE)
 
 .PHONY: bench-server
 bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")
-	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_soak $(SOAK)
+	PYTHONPATH=local-cluster/src:tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_soak $(SOAK)
 
 .PHONY: bench-throughput
 bench-throughput: setup ## the server's pages a second beside ultralytics' predict and a bare loop (THROUGHPUT="--rounds 1 --seconds 2")
-	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_throughput \
+	PYTHONPATH=local-cluster/src:tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_throughput \
 	  --trainer-python $(call in,trainer-dev)/python $(THROUGHPUT)
 
 .PHONY: format
