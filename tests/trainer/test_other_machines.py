@@ -12,6 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.preprocess import Tensor
 from finetune_trainer.evaluation.rounding import LARGEST, check_rounding
 from trainer.networks import BOX, SERVED, SIZE, network, nothing_of_the_page
 
@@ -45,9 +46,9 @@ def deciding(folder: Path, nodes: Sequence[onnx.NodeProto], weights: Weights) ->
     return network(folder, [by_page, *nodes, *last], *stored).read_bytes()
 
 
-def refused(content: bytes, said: str) -> None:
+def refused(content: bytes, said: str, pages: Sequence[Tensor] = (PAGE,)) -> None:
     with pytest.raises(StepError, match=said) as caught:
-        check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
+        check_rounding(content, "The candidate", pages, SERVED, threads=1, seed=CHANCE)
     assert caught.value.reason is Reason.BASE_UNUSABLE
 
 
@@ -106,9 +107,43 @@ def test_large_numbers_below_that_are_nobodys_fault(tmp_path: Path) -> None:
     check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
 
 
-def of_two_boxes(folder: Path, first: float, second: float) -> bytes:
+@pytest.mark.row("R254")
+@pytest.mark.parametrize(("height", "other"), [(0.4, True), (8, False)])
+def test_a_box_moves_by_little_of_its_own_height(tmp_path: Path, height: float, other: bool) -> None:
+    """By the last digit of a sum, and by less than a hundredth of the page: as much as a line is high."""
+    lower = np.zeros_like(BOX)
+    lower[0, 1, 0] = 0.6
+    boxes = BOX.copy()
+    boxes[0, 3, 0] = height
+    sums = {f"sum_{n}": np.full((1, 3, 1, 1), 0.3, np.float32) for n in (0, 1)}
+    nodes = [
+        *(helper.make_node("Conv", ["images", name], [f"of_{name}"]) for name in sums),
+        helper.make_node("Sub", ["of_sum_0", "of_sum_1"], ["apart"]),
+        helper.make_node("ReduceMax", ["apart"], ["farthest"], keepdims=0),
+        helper.make_node("Mul", ["farthest", "much"], ["large"]),
+        helper.make_node("Sigmoid", ["large"], ["half_or_all"]),
+        helper.make_node("Mul", ["half_or_all", "lower"], ["moved"]),
+        helper.make_node("Add", ["boxes", "moved"], ["output0"]),
+    ]
+    initial = sums | {"boxes": boxes, "lower": lower, "much": np.array(1e9, np.float32)}
+    stored = (numpy_helper.from_array(value, name) for name, value in initial.items())
+    content = network(tmp_path, nodes, *stored).read_bytes()
+    if other:
+        refused(content, "answers a page otherwise where its weights differ")
+    else:
+        check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
+
+
+TWO: Final = ((12, 16, 16, 16), (14, 16, 16, 16))
+TWO_LINES: Final = ((16, 16, 16, 1.2), (16, 16.15, 16, 1.2))
+"""Two that hide each other, an eighth of their height apart."""
+
+
+def of_two_boxes(
+    folder: Path, first: float, second: float, two: Sequence[tuple[float, float, float, float]] = TWO
+) -> bytes:
     """A network that finds two boxes that hide each other, by the scores that the sigmoid makes of these."""
-    boxes = np.array([[12, 16, 16, 16], [14, 16, 16, 16]], np.float32).T[None]
+    boxes = np.array(two, np.float32).T[None]
     logits = np.array([[first, -30, -30], [second, -30, -30]], np.float32).T[None]
     nodes = [
         *nothing_of_the_page(),
@@ -130,10 +165,17 @@ AT_CONFIDENCE: Final = -1.0986122
 @pytest.mark.parametrize("logits", [(20, 20), (17, 17.5), (2, 2), (AT_CONFIDENCE, -30)])
 def test_the_last_digit_of_a_score_does_not_choose_what_is_found(tmp_path: Path, logits: tuple[float, float]) -> None:
     """Near 1 a score has few digits: 17 and 17.5 are the same by the formula of one CPU, and not by another's."""
-    content = of_two_boxes(tmp_path, *logits)
-    with pytest.raises(StepError, match="answers a page otherwise where its weights differ") as caught:
-        check_rounding(content, "The candidate", PAGES, SERVED, threads=1, seed=CHANCE)
-    assert caught.value.reason is Reason.BASE_UNUSABLE
+    refused(of_two_boxes(tmp_path, *logits), "answers a page otherwise where its weights differ", PAGES)
+
+
+@pytest.mark.row("R271")
+def test_of_two_lines_no_digit_chooses_one(tmp_path: Path) -> None:
+    refused(of_two_boxes(tmp_path, 2, 2, TWO_LINES), "answers a page otherwise", PAGES)
+
+
+@pytest.mark.row("R271")
+def test_two_boxes_of_few_are_not_lost_together(tmp_path: Path) -> None:
+    refused(of_two_boxes(tmp_path, AT_CONFIDENCE, -30), "answers a page otherwise", PAGES[:2])
 
 
 @pytest.mark.row("R271")

@@ -26,12 +26,16 @@ THREADS: Final = (1, 2, 4)
 SCORE: Final = 0.02
 """How far a score may move. Networks that training made moved by 0.00004 (invoices, yolo11 of 0.28 million weights)."""
 
-BOX: Final = 0.01
-"""How far a side of a box may move, as a share of the page's side; those of training moved by 0.00002."""
+BOX: Final = 0.05
+"""How far a side of a box may move, as a share of the box's own: a hundredth of a page is the height of a line."""
+
+PAGE: Final = (0.001, 0.01)
+"""The same as shares of the page's side, for boxes that are very small or large; those of training moved by 0.00002."""
 
 MOVED: Final = 0.05
-"""How many boxes of a field may be others where no number is, as a share of all: of two that hide each other both may
-have the same score, and one may lie at the confidence. Of 960 on 80 pages none was another (two models of invoices)."""
+"""How many boxes of a field may be lost, or come, where no number is another, as a share of all: of two that hide each
+other both may have the same score, and one may lie at the confidence. Of 960 on 80 pages none was another (two models
+of invoices)."""
 
 LARGEST: Final = 1e18
 """What the numbers of a weight, or of a layer, may add up to without their signs. The product of two such sums is a
@@ -116,8 +120,15 @@ def _is_other(answer: Tensor, expected: Tensor, size: int) -> bool:
         return True
     scores = np.abs(answer[4:] - expected[4:]).max(initial=0.0)
     seen = np.maximum(answer[4:], expected[4:]).max(axis=0) >= _SEEN
-    boxes = np.abs(answer[:4, seen] - expected[:4, seen]).max(initial=0.0)
-    return bool(scores > SCORE or boxes > BOX * size)
+    moved = np.abs(answer[:4, seen] - expected[:4, seen]) > np.tile(_far(expected[2:4, seen], size), (2, 1))
+    return bool(scores > SCORE or moved.any())
+
+
+def _far(sides: Tensor, size: int) -> Tensor:
+    """Return how far the sides of a box may move: width and height, in pixels."""
+    least, most = PAGE
+    far: Tensor = np.clip(BOX * sides, least * size, most * size)
+    return far
 
 
 def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thresholds) -> bool:
@@ -128,21 +139,22 @@ def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thr
     """
     place = Letterbox(size, size, size, size, 0, 0)
     fields = max((len(answer) - 4 for answer, _ in pairs), default=0)
-    moved, total = np.zeros(fields), np.zeros(fields)
+    came, lost, total = (np.zeros(fields) for _ in range(3))
     for pair in pairs:
         other, expected = (postprocess(answer, place, served) for answer in pair)
-        for given, lacking in ((other, expected), (expected, other)):
-            moved += np.bincount(_missing(given, lacking, BOX * size), minlength=fields)
+        came += np.bincount(_missing(other, expected, size), minlength=fields)
+        lost += np.bincount(_missing(expected, other, size), minlength=fields)
         total += np.bincount(expected.fields, minlength=fields)
-    return bool((moved > 2 * np.maximum(1, MOVED * total)).any())
+    return bool((np.maximum(came, lost) > np.maximum(1, MOVED * total)).any())
 
 
-def _missing(detections: Detections, others: Detections, far: float) -> Ints:
-    """Return the fields of those that are not among the others: of their field, with no side further than that."""
+def _missing(detections: Detections, others: Detections, size: int) -> Ints:
+    """Return the fields of those that are not among the others: of their field, with no side far from theirs."""
+    far = np.tile(_far(detections.boxes[:, 2:] - detections.boxes[:, :2], size), (1, 2))
     # One by one: of ten thousand, which a model may be served with, all pairs together take gigabytes.
     alone = [
-        not ((others.fields == field) & (np.abs(others.boxes - box).max(axis=1) <= far)).any()
-        for box, field in zip(detections.boxes, detections.fields, strict=True)
+        not ((others.fields == field) & (np.abs(others.boxes - box) <= most).all(axis=1)).any()
+        for box, most, field in zip(detections.boxes, far, detections.fields, strict=True)
     ]
     fields: Ints = detections.fields[np.array(alone, dtype=bool)]
     return fields
