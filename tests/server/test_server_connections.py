@@ -298,15 +298,18 @@ def memory_of(server: ServerProcess) -> int:
     return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
 
 
-def unread(server: ServerProcess) -> socket.socket:
-    """A connection whose client takes nothing, and asks as much as is taken of it."""
+ASKS = b"GET /openapi.json HTTP/1.1\r\n\r\n"
+
+
+def unread(server: ServerProcess, asks: bytes = ASKS * 1000) -> socket.socket:
+    """A connection whose client takes nothing, and asks as often as is taken of it."""
     lazy = socket.socket()
     lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     lazy.connect(("127.0.0.1", server.port))
     lazy.settimeout(0.3)
     with suppress(OSError):
         for _ in range(100):
-            lazy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            lazy.sendall(asks)
     return lazy
 
 
@@ -321,12 +324,22 @@ def test_a_client_that_asks_without_end_and_takes_no_answer_costs_others_nothing
         wait_until(lambda: sockets_of(bounded) < 8)
 
 
-def test_requests_sent_ahead_wait_where_they_came_from(server: ServerProcess) -> None:
+@pytest.mark.parametrize("behind_a_body", [False, True])
+def test_requests_sent_ahead_wait_where_they_came_from(
+    model_dir: Path, start_server: StartServer, behind_a_body: bool
+) -> None:
+    server = start_server(model_dir)  # what others have freed would hide what these take
+    server.wait_ready()
     before = memory_of(server)
+    asks = ASKS * 270
+    if behind_a_body:  # which begins where a head ends, and a piece that is parsed
+        body = bytes(8192 - len(asks))
+        padding = "x" * (512 - len(predict_head(body, "image/png", "X: ")))
+        asks = predict_head(body, "image/png", f"X: {padding}") + body + asks
     with ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(closing(unread(server)))
-        assert memory_of(server) < before + 9 * 2**20, "asyncio alone takes 256 KiB of each, and requests a hundredfold"
+            stack.enter_context(closing(unread(server, asks * 4)))
+        assert memory_of(server) < before + 4 * 2**20, "asyncio alone takes 256 KiB of each, and requests a hundredfold"
 
 
 def test_nobody_is_sent_to_where_a_header_says(server: ServerProcess) -> None:
@@ -372,3 +385,38 @@ def test_requests_sent_ahead_are_answered_each_in_order(server: ServerProcess) -
             status, headers = next_answer(answers)
             assert (status, headers["x-request-id"]) == (422 if n % 2 else 200, f"n{n}")
         sending.result()
+
+
+@pytest.mark.parametrize("last", ["Connection: close", "HTTP/1.0"])
+def test_the_last_answer_is_not_lost_to_who_still_sends_the_body(server: ServerProcess, last: str) -> None:
+    body = bytes(10**6)
+    head = predict_head(body, "image/png", "Connection: close").replace(b"/predict", b"/predict?page=0")
+    with connect(server) as hasty, connect(server) as other:
+        hasty.sendall(head.replace(b"HTTP/1.1", b"HTTP/1.0") if last == "HTTP/1.0" else head)
+        wait_until(lambda: has_said(hasty))
+        hasty.sendall(body[:-1])
+        other.sendall(predict_head(PAGE) + PAGE)
+        assert receive_answer(other)[0] == 200
+        hasty.sendall(body[-1:])
+        said = said_until_closed(hasty)
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in said
+
+
+def test_a_body_sent_ahead_is_not_slow_while_the_request_before_it_is_answered(
+    model_dir: Path, start_server: StartServer
+) -> None:
+    server = start_server(
+        model_dir, FINETUNE_MAX_CONNECTIONS="1", FINETUNE_DOCUMENT_SECONDS="4", FINETUNE_BODY_SECONDS="1",
+        FINETUNE_HEADER_SECONDS="1",
+    )  # fmt: skip
+    server.wait_ready()
+    document = hostile.slow_pdf()
+    with connect(server) as eager, eager.makefile("rb") as answers:
+        eager.sendall(predict_head(document, "application/pdf") + document + predict_head(PAGE) + PAGE[:9])
+        time.sleep(3)
+        with connect(server) as newcomer, suppress(ConnectionResetError):
+            assert said_until_closed(newcomer) == b""
+        assert next_answer(answers)[0] == 422
+        eager.sendall(PAGE[9:])
+        assert next_answer(answers)[0] == 200

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import httptools
 import uvicorn
@@ -21,6 +23,8 @@ _READ_BYTES: Final = 32 * 1024
 _SLICE_BYTES: Final = 8 * 1024
 _HEAD_SLICE_BYTES: Final = 512
 """Of what has come, parsed at once: all requests in a slice wait, and each takes a hundred times its bytes."""
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 _BODY_SHARE: Final = 16
 """For so many bytes of a body one may come around it, beside those of a head: chunks of a hundred bytes have less."""
@@ -45,6 +49,15 @@ def protocol(limits: ConnectionLimits, metrics: RequestMetrics) -> type[BoundedP
 
     Protocol.limits, Protocol.metrics, Protocol.arrived = limits, metrics, bytearray(_READ_BYTES)
     return Protocol
+
+
+@dataclass(slots=True)
+class _Answering:
+    """The connection as uvicorn has it for answers, whose `close` it calls with the last one."""
+
+    write: Callable[[bytes], None]
+    is_closing: Callable[[], bool]
+    close: Callable[[], None]
 
 
 class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
@@ -77,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._body_since = 0.0
         self._around = 0  # bytes around these: sizes of chunks, what is said of them, trailers
         self._quiet_since = 0.0
+        self._last = False  # the connection ends with the request's body
+        self._answering: _Answering | None = None
 
     @property
     def answering(self) -> bool:
@@ -91,6 +106,8 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         """
         if self._leaves_answer:
             return 1, self._quiet_since
+        if self.pipeline:
+            return None  # what follows is not read yet
         if self._in_head:
             return None if self.answering else (0, self._quiet_since)
         return (1, self._quiet_since) if self.cycle.response_complete or self._sends_slowly else None
@@ -109,6 +126,7 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection; when there are too many, the one goes with which least is lost."""
         super().connection_made(transport)
+        self._answering = _Answering(transport.write, transport.is_closing, self._end)
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds)
         if len(self.connections) <= self.limits.connections:
@@ -128,6 +146,8 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._limit(None)
         self._answer_taken()
         self._waiting.clear()
+        if self._answering is not None:
+            self._answering.close = self.transport.close  # nothing refers back to here that keeps it
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
@@ -145,7 +165,9 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _parse_waiting(self) -> None:
         while self._waiting and not self.pipeline and not self.transport.is_closing():
-            size = _HEAD_SLICE_BYTES if self._in_head else _SLICE_BYTES
+            # Requests may follow a body in its slice.
+            heads = self._in_head or self._waiting.find(_END_OF_HEAD, 0, _SLICE_BYTES) >= 0
+            size = _HEAD_SLICE_BYTES if heads else _SLICE_BYTES
             piece = bytes(self._waiting[:size])
             del self._waiting[:size]
             self._parse(piece)
@@ -198,12 +220,20 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return  # read again without the offer
         self._in_head, self._head = False, 0
         self._body = self._around = 0
-        self._body_since = self.loop.time()
         if not self.transport.get_write_buffer_size():
             self._left_since = None
+            self._answer_taken()
+        super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, self._answering)
+        self._limit(None)
+        if not self.pipeline:
+            self._begin_body()
+
+    def _begin_body(self) -> None:
+        """Give the body its time, from when it is read: that is not before the requests ahead of it are answered."""
+        self._body_since = self.loop.time()
         # The application's own limit comes first; this one ends what it does not read.
         self._limit(self.limits.body_seconds + self.limits.header_seconds)
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -216,6 +246,8 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
+        if self._last:
+            self.transport.close()
         self._in_head = True
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds if self.cycle.response_complete else None)
@@ -227,7 +259,18 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._answer_left()
         else:
             self._answer_taken()
+        if not (self._in_head or self.pipeline or self.cycle.response_complete or self.transport.is_closing()):
+            self._begin_body()
         self._parse_waiting()
+
+    def _end(self) -> None:
+        """Close the connection behind the last answer; where its request is still coming, when that has come.
+
+        Who sends it would find the connection broken, as Python's urllib and nginx do, instead of the answer.
+        """
+        self._last = self.cycle.response_complete and self.cycle.more_body
+        if not self._last:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Give the other end its time to take what was written."""
