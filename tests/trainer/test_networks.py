@@ -230,6 +230,8 @@ def test_a_candidate_answers_each_page_that_it_is_measured_on(
     )
     models[silent] = opened(by_page(tmp_path, np.full_like(BOX, np.nan))), "1" * 64
     monkeypatch.setattr("finetune_trainer.steps.evaluate._fetch_models", lambda *_: models)
+    # As if training began with such a network, too: what is asked here is what comes after that.
+    monkeypatch.setattr("finetune_trainer.steps.evaluate.check_candidate_network", lambda *_: None)
     inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, FileReference("file:///candidate", "0" * 64))
     step = context("evaluate", document, tmp_path / "e")
     if silent == "base":
