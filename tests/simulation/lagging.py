@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from finetune_operator.cluster.act import Outlets
 from finetune_operator.cluster.cache import CachedCluster
 from finetune_operator.cluster.errors import ClusterError, Conflict, NotFound, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
-from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.store import Store
 from finetune_operator.cluster.watched import WATCHED
-from finetune_operator.controller.reconcile import Reconciler
 
-from .api_server import ApiServer, Client
+from .api_server import ApiServer, Client, Write
 from .controllers import NAMESPACE
 from .stories import KINDS, Story, World
 
@@ -75,6 +72,14 @@ class Flaky(Client):
         return await super().apply(kind, *rest)
 
 
+def tell(store: Store, write: Write) -> None:
+    """Have the watch of its kind tell of a write."""
+    if write.after is None:
+        store.remove(write.kind, NAMESPACE, write.name, write.uid)
+    else:
+        store.put(write.kind, write.after)
+
+
 class Life:
     """One process of the operator, with what its watches have delivered so far."""
 
@@ -82,13 +87,7 @@ class Life:
         self.world, self.store = world, Store()
         self.client = Flaky(world.server, world.rng, world.lost)
         self.cluster = CachedCluster(self.client, self.store)
-        self.reconciler = Reconciler(
-            cluster=self.cluster,
-            observer=Observer(self.cluster, world.nonce),
-            outlets=Outlets(world._record, world._record_metric),
-            clock=lambda: world.server.now,
-            steady=world._steady,
-        )
+        self.reconciler = world.operator_on(self.cluster)
         self.due: dict[ObjectRef, datetime] = {}
         self.seen = dict.fromkeys(WATCHED, len(world.server.log))
         for kind in WATCHED:
@@ -103,10 +102,7 @@ class Life:
             self.seen[kind] += 1
             if write.kind is kind:
                 most -= 1
-                if write.after is None:
-                    self.store.remove(kind, NAMESPACE, write.name, write.uid)
-                else:
-                    self.store.put(kind, write.after)
+                tell(self.store, write)
 
     def keys(self) -> list[ObjectRef]:
         """Return every object that this process knows of."""

@@ -96,7 +96,10 @@ class World:
 
     def _start_operator(self) -> Reconciler:
         """Return a new life of the operator: it remembers nothing but what the API server holds."""
-        cluster = self.wrap(self.client) if self.wrap else self.client
+        return self.operator_on(self.wrap(self.client) if self.wrap else self.client)
+
+    def operator_on(self, cluster: Cluster) -> Reconciler:
+        """Return a life of the operator that reaches the API server by this, and lives by the story's clocks."""
         return Reconciler(
             cluster=cluster,
             observer=Observer(cluster, self.nonce, self.signals),

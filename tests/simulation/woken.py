@@ -6,21 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from finetune_operator.cluster.act import Outlets
 from finetune_operator.cluster.cache import CachedCluster
 from finetune_operator.cluster.errors import ClusterError
 from finetune_operator.cluster.kinds import RECONCILED, Kind, is_final
 from finetune_operator.cluster.object_ref import ObjectRef
-from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.store import Change, Store
 from finetune_operator.cluster.watched import WATCHED
 from finetune_operator.controller.app import on_change
-from finetune_operator.controller.reconcile import Reconciler
 
 from .api_server import Write
 from .controllers import NAMESPACE
-from .lagging import Flaky, Job, pause
+from .lagging import Flaky, Job, pause, tell
 from .stories import World
 
 AN_HOUR = timedelta(hours=1)
@@ -53,13 +50,7 @@ class Woken(World):
         self.rng = random.Random(self.seed)
         super().__post_init__()
         self.cluster = CachedCluster(LateAnswers(self.server, self.rng, 0.0), self.store)
-        self.operator = Reconciler(
-            cluster=self.cluster,
-            observer=Observer(self.cluster, self.nonce),
-            outlets=Outlets(self._record, self._record_metric),
-            clock=lambda: self.server.now,
-            steady=self._steady,
-        )
+        self.operator = self.operator_on(self.cluster)
         self.store.listen(self._changed)
 
     def play(self, *, hours: float = 3) -> None:
@@ -130,10 +121,7 @@ class Woken(World):
         write = self.server.log[self.seen]
         self.seen += 1
         if write.kind in WATCHED:
-            if write.after is None:
-                self.store.remove(write.kind, NAMESPACE, write.name, write.uid)
-            else:
-                self.store.put(write.kind, write.after)
+            tell(self.store, write)
 
     async def _look(self, key: ObjectRef) -> None:
         """Bring an object one decision further, as the loop does."""

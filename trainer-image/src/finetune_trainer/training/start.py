@@ -22,8 +22,7 @@ def random_start(base: Mapping[str, Any], classes: Sequence[str], *, seed: int, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = DetectionModel(architecture, nc=len(classes), verbose=False)
-    model.names = dict(enumerate(classes))
-    return save_checkpoint({"epoch": -1, "model": model, "ema": None, "optimizer": None, "train_args": {}}, target)
+    return _save(model, classes, target)
 
 
 def begun(start: Path, where: str, classes: Sequence[str], *, target: Path) -> Path:
@@ -46,6 +45,11 @@ def begun(start: Path, where: str, classes: Sequence[str], *, target: Path) -> P
             f"Training cannot begin with {where}: {type(error).__name__} {error}.",
             "Use a best.pt of ultralytics' detection training.",
         ) from error
+    return _save(model, classes, target)
+
+
+def _save(model: Any, classes: Sequence[str], target: Path) -> Path:
+    """Write a checkpoint that a training may begin with: a model, and nothing of one that went on before."""
     model.names = dict(enumerate(classes))
     return save_checkpoint({"epoch": -1, "model": model, "ema": None, "optimizer": None, "train_args": {}}, target)
 
