@@ -168,9 +168,9 @@ def test_a_deleted_namespace_leaves_the_memory_and_comes_back_without_a_restart(
     assert operator.stop() == 0
 
 
-async def _until(told: Callable[[], bool], what: str) -> None:
+async def _until(condition: Callable[[], bool], what: str) -> None:
     for _ in range(1200):
-        if told():
+        if condition():
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{what}: not within 120 s; tasks: {sorted(map(str, asyncio.all_tasks()))}")
