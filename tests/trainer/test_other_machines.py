@@ -140,11 +140,19 @@ TWO_LINES: Final = ((16, 16, 16, 1.2), (16, 16.15, 16, 1.2))
 
 
 def of_two_boxes(
-    folder: Path, first: float, second: float, two: Sequence[tuple[float, float, float, float]] = TWO
+    folder: Path,
+    first: float,
+    second: float,
+    two: Sequence[tuple[float, float, float, float]] = TWO,
+    *,
+    fields: int = 1,
 ) -> bytes:
-    """A network that finds two boxes that hide each other, by the scores that the sigmoid makes of these."""
+    """A network that finds two boxes that hide each other, by the scores that the sigmoid makes of these.
+
+    Each is one of the first `fields` fields.
+    """
     boxes = np.array(two, np.float32).T[None]
-    logits = np.array([[first, -30, -30], [second, -30, -30]], np.float32).T[None]
+    logits = np.array([[each] * fields + [-30] * (3 - fields) for each in (first, second)], np.float32).T[None]
     nodes = [
         *nothing_of_the_page(),
         helper.make_node("Add", ["logits", "nothing"], ["sums"]),
@@ -188,3 +196,10 @@ def test_what_is_better_by_more_than_a_digit_is_found(tmp_path: Path, logits: tu
 def test_one_box_that_is_another_is_nobodys_fault(tmp_path: Path) -> None:
     content = of_two_boxes(tmp_path, 2, 2)
     check_rounding(content, "The candidate", PAGES[:1], SERVED, threads=1, seed=CHANCE)
+
+
+@pytest.mark.row("R278")
+def test_all_boxes_of_a_page_are_not_lost_together(tmp_path: Path) -> None:
+    """One of each field is nobody's fault, and all of these are: a page of one kind has one of each."""
+    content = of_two_boxes(tmp_path, AT_CONFIDENCE, -30, fields=3)
+    refused(content, "answers a page otherwise", PAGES[:1])

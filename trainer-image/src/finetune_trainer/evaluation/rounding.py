@@ -51,7 +51,7 @@ def check_rounding(
     """Raise StepError BaseUnusable for a network that answers these pages otherwise for a change of rounding.
 
     `pages` are as the network takes them, (1, 3, size, size), and it is `served` with these thresholds; `seed` is one
-    that nobody knew who made the network. No number may be another one, and few of a field's boxes that are found.
+    that nobody knew who made the network. No number may be another one, and few of the boxes that are found.
     Raises it, too, for one that computes with numbers that are too large for sums in any order, or with none at all.
     Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
     not what was measured, wherever else it is computed.
@@ -132,7 +132,7 @@ def _far(sides: Tensor, size: int) -> Tensor:
 
 
 def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thresholds) -> bool:
-    """Tell whether of a field too many boxes are found by the first answers of these pairs, or the second ones, alone.
+    """Tell whether too many boxes, of a field or of all, are found by one side of these pairs of answers alone.
 
     Numbers that are nearly the same may be: on the last digit of a score hangs which of two boxes hides the other, and
     whether one is above the confidence.
@@ -145,6 +145,8 @@ def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thr
         came += np.bincount(_missing(other, expected, size), minlength=fields)
         lost += np.bincount(_missing(expected, other, size), minlength=fields)
         total += np.bincount(expected.fields, minlength=fields)
+    # Of all fields together, too: a page may have one box of each.
+    came, lost, total = (np.append(each, each.sum()) for each in (came, lost, total))
     return bool((np.maximum(came, lost) > np.maximum(1, MOVED * total)).any())
 
 
