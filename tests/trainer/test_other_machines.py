@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.preprocess import Tensor
-from finetune_trainer.evaluation.rounding import LARGEST, check_rounding
+from finetune_trainer.evaluation.rounding import CHANGES, LARGEST, check_rounding
 from trainer.networks import BOX, SERVED, SIZE, network, nothing_of_the_page
 
 CHANCE: Final = 7
@@ -196,6 +196,16 @@ def test_what_is_better_by_more_than_a_digit_is_found(tmp_path: Path, logits: tu
 def test_one_box_that_is_another_is_nobodys_fault(tmp_path: Path) -> None:
     content = of_two_boxes(tmp_path, 2, 2)
     check_rounding(content, "The candidate", PAGES[:1], SERVED, threads=1, seed=CHANCE)
+
+
+def test_each_change_is_counted_before_its_pages_are_answered(tmp_path: Path) -> None:
+    """A large network takes minutes, and a step that says nothing meanwhile looks as if it hung."""
+    counts: list[tuple[int, int]] = []
+    content = of_two_boxes(tmp_path, 2, 2)
+    check_rounding(
+        content, "The candidate", PAGES[:1], SERVED, threads=1, seed=CHANCE, counted=lambda *each: counts.append(each)
+    )
+    assert counts == [(count, CHANGES) for count in range(CHANGES)]
 
 
 @pytest.mark.row("R278")

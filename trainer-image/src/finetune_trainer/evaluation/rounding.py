@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import Reason, bad_input
+from ..progress import Counted, uncounted
 from .detector import new_session
 from .disturbing import disturbed, sizes, with_sizes
 from .postprocess import Detections, Ints, Thresholds, postprocess
@@ -22,6 +23,9 @@ DRAWS: Final = 4
 
 THREADS: Final = (1, 2, 4)
 """Numbers of threads, by which sums are taken in another order."""
+
+CHANGES: Final = len(THREADS) + 1 + len(SHARES) * DRAWS
+"""How often the pages are answered anew: also where nothing is optimised."""
 
 SCORE: Final = 0.02
 """How far a score may move. Networks that training made moved by 0.00004 (invoices, yolo11 of 0.28 million weights)."""
@@ -46,7 +50,14 @@ _SEEN: Final = 0.1
 
 
 def check_rounding(
-    content: bytes, where: str, pages: Sequence[Tensor], served: Thresholds, *, threads: int, seed: int
+    content: bytes,
+    where: str,
+    pages: Sequence[Tensor],
+    served: Thresholds,
+    *,
+    threads: int,
+    seed: int,
+    counted: Counted = uncounted,
 ) -> None:
     """Raise StepError BaseUnusable for a network that answers these pages otherwise for a change of rounding.
 
@@ -55,12 +66,15 @@ def check_rounding(
     Raises it, too, for one that computes with numbers that are too large for sums in any order, or with none at all.
     Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
     not what was measured, wherever else it is computed.
+
+    `counted` is called before each change: a large network takes minutes.
     """
     _check_sizes(content, where, pages, threads)
     first = new_session(content, threads=threads)
     answers = [_answer(first, page) for page in pages]
     size = max((page.shape[-1] for page in pages), default=0)
-    for session, changed in _others(content, seed):
+    for count, (session, changed) in enumerate(_others(content, seed)):
+        counted(count, CHANGES)
         others = [_answer(session, page) for page in pages]
         pairs = list(zip(others, answers, strict=True))
         if any(_is_other(*pair, size) for pair in pairs) or _finds_others(pairs, size, served):

@@ -92,7 +92,8 @@ def check_candidate_answers(
     tensors = [prepare(image, size)[0] for image in images if image is not None]
     threads, seed = context.cpus.threads, chance.getrandbits(64)
     where, served = f"The candidate {inputs.candidate.uri}", Thresholds.of(candidate.serving)
-    check_rounding(content, where, tensors, served, threads=threads, seed=seed)
+    counted = context.progress.counting("comparing roundings", "changes", percent=(90, 95))
+    check_rounding(content, where, tensors, served, threads=threads, seed=seed, counted=counted)
     if exported is None or inputs.checkpoint is None:
         return
     if not answers_alike(exported, content, tensors, threads=threads):
