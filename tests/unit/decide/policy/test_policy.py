@@ -240,6 +240,21 @@ class TestAtRest:
         assert begun is not None
         assert begun.version == "base_v1", "what the message says is taken"
 
+    @pytest.mark.row("D234")
+    def test_where_nothing_was_good_a_measured_base_is_what_can_be_served(self) -> None:
+        """What was found was no version of ours, and the base is an import of other bytes."""
+        stayed, gone = replace(live(TUNED), last_good=()), deployment(uid="re-created")
+        message = condition(decide(view(policy(stayed), gone, versions=(BASE,))), "InSync").message
+        assert "to have 'base_v1' served: echo" in message
+        flown = decide(view(policy(stayed), gone, promotion("base_v1", TUNED.spec.version), versions=(BASE,)))
+        begun = applied(flown)
+        assert begun is not None
+        assert begun.version == "base_v1"
+        assert flown.status.in_flight is not None
+        assert flown.status.in_flight.back is None, "what was found is not put there by us"
+        none = condition(decide(view(policy(stayed), gone)), "InSync").message
+        assert none.endswith("it is not put back; import a base, and promote it")
+
     @pytest.mark.row("D5")
     def test_what_passed_a_watch_is_put_back_even_if_its_version_was_deleted(self) -> None:
         assert applied(decide(view(policy(live(TUNED, 2)), deployment(uid="re-created")))) is not None
