@@ -56,7 +56,14 @@ def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView,
 def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
     undo = f"to undo that, let go of the keys ({what_comes_back(policy, view.versions)}): {letting_go(policy)}"
     undoing = () if deployment.keys.absent else (undo,)
-    return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
+    return (*_keeping(view, policy, deployment), *undoing, *_staying(view, policy))
+
+
+def _staying(view: PolicyView, policy: Policy) -> tuple[str, ...]:
+    """Return the way that stays with what is live; none where such a promotion would be refused (D236)."""
+    live = policy.status.live
+    finding = None if live is None else releasing_for(view, policy, live.version, live.sha256)
+    return () if isinstance(finding, Refuse) and finding.outcome == "Failed" else lifting(policy)
 
 
 def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
