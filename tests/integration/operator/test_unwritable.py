@@ -94,3 +94,23 @@ def test_poison_on_a_deployment_stops_nothing(
     conditions = {c["type"]: c["status"] for c in space.policy_status()["conditions"]}
     assert "Reconciled" not in conditions
     assert operator.probe("livez") == 200
+
+
+@pytest.mark.deep
+@pytest.mark.row("R281")
+def test_a_run_that_leaves_its_status_no_room_in_etcd_says_so_by_an_event(space: Space, operator: Operator) -> None:
+    """Labels have no bound but etcd's; without a word it was taken for an API server that does not answer."""
+
+    def labelled(count: int) -> Object:
+        metadata = {"name": "large", "namespace": space.namespace}
+        return {**run(), "metadata": {**metadata, "labels": {f"{'k' * 50}-{i:06d}": "v" * 60 for i in range(count)}}}
+
+    assert any(space.server.create(labelled(count)).accepted for count in range(12_900, 12_000, -8))
+    path = f"/apis/events.k8s.io/v1/namespaces/{space.namespace}/events"
+
+    def notes() -> list[str]:
+        events = space.server.request("GET", path).body["items"]
+        return [event["note"] for event in events if event["regarding"]["name"] == "large"]
+
+    eventually(lambda: any("request is too large (the object is" in note for note in notes()), what="an Event says so")
+    assert "status" not in (space.get("finetuneruns", "large") or {})

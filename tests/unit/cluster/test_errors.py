@@ -19,9 +19,13 @@ DOWN = (
 DENIED = 'admission webhook "vjob.kb.io" denied the request: Jobs need a cost centre'
 PATCHED = 'Internal error occurred: add operation does not apply: doc is missing path: "/metadata/annotations/a"'
 LATE = "Internal error occurred: resource quota evaluation timed out"
+LARGE = "etcdserver: request is too large"
+LARGER = "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2152982 vs. 2097152)"
+WRITES: tuple[Verb, ...] = ("create", "patch_status", "annotate", "apply")
 OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" using apps/v1', "field": ".spec.x"}]
 
 
+@pytest.mark.row("R281")
 @pytest.mark.row("R286")
 @pytest.mark.parametrize(
     ("code", "verb", "body", "error"),
@@ -39,6 +43,7 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (429, "create", status("TooManyRequests"), errors.Throttled),
         (500, "get", status("InternalError"), errors.Unavailable),
         (500, "create", status("", "etcdserver: request timed out"), errors.Unavailable),
+        *((500, verb, status("", text), errors.Invalid) for verb in WRITES for text in (LARGE, LARGER)),
         (503, "get", None, errors.Unavailable),
         (504, "create", status("Timeout", "request did not complete within requested timeout"), errors.Unavailable),
         (500, "create", status("InternalError", DOWN), errors.AdmissionUnavailable),
@@ -66,3 +71,9 @@ def test_a_field_conflict_names_who_owns_the_field() -> None:
 def test_what_a_mutation_made_of_a_write_is_said_to_be_its_doing() -> None:
     error = translate(Answer(500, json.dumps(status("InternalError", PATCHED)).encode()), "create")
     assert str(error) == f"{PATCHED} (a mutating webhook or policy made that of it)"
+
+
+@pytest.mark.row("R281")
+def test_what_is_too_large_for_etcd_is_said_to_be_the_objects_size() -> None:
+    error = translate(Answer(500, json.dumps(status("", LARGE)).encode()), "patch_status")
+    assert str(error) == f"{LARGE} (the object is: take labels, variables or the like from it)"

@@ -289,3 +289,13 @@ def test_a_persons_no_wakes_every_policy_of_the_model(world: World, phase: str) 
         assert not policies & again, "who has heard it is not told again"
         elsewhere = made | {"candidate": {"sha256": "a" * 64}, "model": "m2"}
         assert ("finetunepolicies", "beside") not in world.put(Kind.RUN, "run", spec=spec, status=elsewhere)
+
+
+@pytest.mark.row("R282")
+def test_who_waits_hears_of_what_was_deleted_and_is_kept_by_a_finalizer(world: World) -> None:
+    world.put(Kind.RUN, "asked", spec={"policy": "p"}, status={"phase": "Promoting", "promotion": "waiting"})
+    going, pending = {"metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}}, {"phase": "Pending"}
+    woken = world.put(Kind.PROMOTION, "waiting", spec={"policy": "p"}, status=pending, **going)
+    assert ("finetuneruns", "asked") in woken
+    woken = world.put(Kind.MODEL_VERSION, "base", spec={"model": "m", "type": "Base"}, **going)
+    assert {P, WAITING} <= woken

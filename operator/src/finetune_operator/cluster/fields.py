@@ -84,9 +84,9 @@ def templates(policy: Json) -> Iterable[object]:
 
 
 def promotion_digest(promotion: Json) -> Hashable:
-    """Return what the run that asked for it looks at: its phase, and why it waits."""
+    """Return what the run that asked for it looks at: its phase, why it waits, and whether somebody deleted it."""
     accepted: Json = next((c for c in _items(promotion, "status", "conditions") if c.get("type") == "Accepted"), {})
-    return phase(promotion), accepted.get("status"), accepted.get("reason")
+    return phase(promotion), accepted.get("status"), accepted.get("reason"), _is_going(promotion)
 
 
 def policy_digest(policy: Json) -> Hashable:
@@ -106,13 +106,19 @@ def policy_digest(policy: Json) -> Hashable:
 
 
 def version_digest(version: Json) -> Hashable:
-    """Return what policies, promotions and runs look at: the phase, whether it is verified, its service record."""
+    """Return what policies, promotions and runs look at: the phase, whether it is verified or deleted, its record."""
     verified: Json = next((c for c in _items(version, "status", "conditions") if c.get("type") == "Verified"), {})
     return (
         phase(version),
         verified.get("status"),
         _value(version, "metadata", "annotations", names.SERVICE_RECORD_KEY),
+        _is_going(version),
     )
+
+
+def _is_going(obj: Json) -> bool:
+    """Tell whether it was deleted, and somebody's finalizer keeps it: it counts as gone."""
+    return _value(obj, "metadata", "deletionTimestamp") is not None
 
 
 class Standing(NamedTuple):

@@ -34,6 +34,8 @@ MOST_SECONDS: Final = 60.0
 
 Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
 READS: Final[frozenset[Verb]] = frozenset(("get", "list", "log"))
+TOO_LARGE: Final = ("etcdserver: request is too large", "trying to send message larger than max")
+"""What etcd and its client say of an object that is larger than etcd takes (1.5 MiB, and 2): words without a reason."""
 RequestObserver = Callable[[Verb, Kind, str, float], None]
 """Called after every request with verb, kind, the status code (or `error`) and seconds."""
 
@@ -225,10 +227,9 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.Conflict(message)  # another object has the name by now
     if answer.status == 429:
         return errors.Throttled(message, answer.after)
-    if answer.status == 500 and reason == "InternalError" and verb not in READS:
-        return errors.AdmissionBroken(f"{message}{_of_a_mutation(message)}")
     if answer.status >= 500:
-        return errors.Unavailable(message)
+        is_own = answer.status == 500 and verb not in READS
+        return (_failed_within(message, reason) if is_own else None) or errors.Unavailable(message)
     return BY_STATUS.get(answer.status, errors.Invalid)(message)
 
 
@@ -255,6 +256,15 @@ def _refused_by_admission(message: str) -> errors.ClusterError | None:
         return errors.AdmissionUnavailable(message)
     if message.startswith("admission webhook ") and "denied the request" in message:
         return errors.Forbidden(message)
+    return None
+
+
+def _failed_within(message: str, reason: str) -> errors.ClusterError | None:
+    """Return what is wrong with one write that the API server failed on by itself; None where it may be any write."""
+    if any(words in message for words in TOO_LARGE):
+        return errors.Invalid(f"{message} (the object is: take labels, variables or the like from it)")
+    if reason == "InternalError":
+        return errors.AdmissionBroken(f"{message}{_of_a_mutation(message)}")
     return None
 
 

@@ -240,6 +240,21 @@ class TestAtRest:
         assert begun is not None
         assert begun.version == "base_v1", "what the message says is taken"
 
+    @pytest.mark.row("D234")
+    def test_where_nothing_was_good_a_measured_base_is_what_can_be_served(self) -> None:
+        """What was found was no version of ours, and the base is an import of other bytes."""
+        stayed, gone = replace(live(TUNED), last_good=()), deployment(uid="re-created")
+        message = condition(decide(view(policy(stayed), gone, versions=(BASE,))), "InSync").message
+        assert "to have 'base_v1' served: echo" in message
+        flown = decide(view(policy(stayed), gone, promotion("base_v1", TUNED.spec.version), versions=(BASE,)))
+        begun = applied(flown)
+        assert begun is not None
+        assert begun.version == "base_v1"
+        assert flown.status.in_flight is not None
+        assert flown.status.in_flight.back is None, "what was found is not put there by us"
+        none = condition(decide(view(policy(stayed), gone)), "InSync").message
+        assert none.endswith("it is not put back; import a base, and promote it")
+
     @pytest.mark.row("D5")
     def test_what_passed_a_watch_is_put_back_even_if_its_version_was_deleted(self) -> None:
         assert applied(decide(view(policy(live(TUNED, 2)), deployment(uid="re-created")))) is not None
@@ -256,6 +271,18 @@ class TestAtRest:
         assert applied(decision) is None
         again = decide(view(policy(decision.status), there, now=NOW + seconds(99)))
         assert (again.status, again.actions) == (decision.status, ())
+
+    @pytest.mark.row("D236")
+    @pytest.mark.parametrize("found", [True, False])
+    def test_who_could_not_stay_with_what_is_live_is_not_offered_to(self, found: bool) -> None:
+        """It was found on the Deployment, and a base of other bytes was imported under its name since."""
+        anew = replace(BASE, spec=replace(BASE.spec, artifact=TUNED.spec.artifact))
+        status = replace(live(BASE), last_good=()) if found else live(BASE)
+        there = deployment(keys(OTHER), keys_manager="kubectl-edit")
+        hold = decide(view(policy(status), there, versions=(anew,))).status.hold
+        assert hold is not None
+        assert ("to lift the hold and stay with 'base_v1'" in hold.message) is not found
+        assert "to undo that, let go of the keys" in hold.message
 
     @pytest.mark.row("D6")
     def test_after_rollout_undo_letting_go_of_the_keys_puts_live_back(self) -> None:

@@ -95,10 +95,13 @@ def test_what_people_took_back_is_gone_to_by_the_word_for_that_alone(checks: Any
 
 
 @pytest.mark.row("D30")
-def test_an_object_of_that_name_with_other_bytes_does_not_speak_for_it() -> None:
+@pytest.mark.row("D235")
+def test_an_object_of_that_name_with_other_bytes_speaks_neither_for_it_nor_against_it() -> None:
     other = replace(BASE, spec=replace(BASE.spec, artifact=TUNED.spec.artifact))
     of = flying(back=live_version(OTHER))
-    assert goes(of, versions=(other, TUNED)) is None
+    assert goes(of, versions=(other, TUNED)) == "base_v1", "it was good: a base was imported anew under its name"
     assert goes(of, versions=(other, BASE, TUNED)) == "base_v1"
     elsewhere = replace(other, spec=replace(other.spec, model="receipts"))
     assert goes(of, versions=(elsewhere, TUNED)) == "base_v1", "another model's is no object of it"
+    found = with_status(of, last_good=(live_version(OTHER),))
+    assert goes(found, versions=(other, TUNED)) is None, "it was merely found, and that object is not of it"

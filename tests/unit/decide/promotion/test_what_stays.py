@@ -20,6 +20,7 @@ TAKEN = TakenBack(version="ft_v1.1", sha256=SHA, by="back", reason="wrong totals
 STAY = promotion("ft_v1.1", "ft_v1.1", name="stay", release_hold=True)
 HELD = replace(live(TUNED, 2, BASE), hold=HOLD)
 THERE = deployment(keys(TUNED), epoch=2)
+NOBODYS = tuned("ft_v9.9", artifact=replace(TUNED.spec.artifact, sha256="f" * 64))
 
 
 def judged(asked: Any = STAY, status: PolicyStatus = HELD, there: DeploymentView | None = THERE) -> tuple[str, str]:
@@ -103,7 +104,10 @@ def test_one_that_was_adopted_is_stayed_with_where_it_serves_and_never_put_there
     stay = promotion("base_v1", "base_v1", name="stay", release_hold=True)
     adopted = replace(live(BASE), last_good=(), hold=replace(HOLD, reason="Adopted"))
     assert judged_now(stay, adopted, deployment(keys(BASE)), ANEW)[0] == "AlreadyLive"
-    assert judged_now(stay, adopted, deployment(), ANEW)[0] == "NotEligible"
+    there = deployment(epoch=2)
+    finding = judge(Proposal(stay, policy(adopted), (ANEW,), there))
+    assert isinstance(finding, Clear)
+    assert finding.version is ANEW, "nothing serves, and what was measured may (D234)"
     early = promotion("base_v1", "base_v1", name="stay", release_hold=True, age=1)
     assert judged_now(early, adopted, deployment(keys(BASE)), ANEW)[0] == "Held", "it was made before the hold"
 
@@ -126,6 +130,30 @@ def test_else_the_object_of_that_name_is_meant(status: PolicyStatus, version: An
     assert ("Clear" if isinstance(finding, Clear) else finding.reason) == meant
     if isinstance(finding, Clear):
         assert finding.version is version
+
+
+@pytest.mark.row("D234")
+@pytest.mark.parametrize(
+    ("changes", "there", "meant"),
+    [
+        ({}, deployment(epoch=2), "Clear"),
+        ({"quarantined": (SICK,)}, deployment(epoch=2), "Clear"),
+        ({}, THERE, "NotEligible"),
+        ({}, deployment(keys(NOBODYS), epoch=2), "NotEligible"),
+        ({"last_good": (live_version(TUNED),)}, deployment(epoch=2), "NotEligible"),
+    ],
+    ids=["nothing serves", "what failed is not put back", "it serves", "something else serves", "it is put back"],
+)
+def test_a_base_goes_live_where_nothing_serves_and_nothing_is_put_back(
+    changes: dict[str, Any], there: DeploymentView, meant: str
+) -> None:
+    """What was found on the Deployment has no record, and its keys are gone: no command had anything served."""
+    found = replace(live(TUNED), **{"last_good": (), **changes})
+    asked = promotion("base_v1", "ft_v1.1", release_hold=True)
+    finding = judge(Proposal(asked, policy(found), (BASE,), there))
+    assert ("Clear" if isinstance(finding, Clear) else finding.reason) == meant
+    unmeasured = judge(Proposal(asked, policy(found), (base(verified="False"),), there))
+    assert not isinstance(unmeasured, Clear)
 
 
 @pytest.mark.row("D54")

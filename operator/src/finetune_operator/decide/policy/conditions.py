@@ -3,14 +3,16 @@
 from ...api.meta import ConditionStatus
 from ...api.policy import Policy
 from ...api.policy_status import InFlight, PolicyStatus
+from ..bases import default_base
 from ..commands import promoting, releasing
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..promotion.eligibility import is_proven
+from ..promotion.proposal import Refuse
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
 from . import memory
 from .availability import available
-from .holds import cause_of
+from .holds import cause_of, releasing_for
 from .returning import stuck
 from .summary import NOT_PUT_BACK
 from .triggers.machine import due
@@ -88,12 +90,21 @@ def _keys_absent(view: PolicyView, status: PolicyStatus, lost: str) -> Fact:
         by_this = "" if command is None else f"; to put it back: {command}" if given_up else f", or by this: {command}"
         return "False", "KeysAbsent", f"{lost}; {remedy}{by_this}"
     good = next((v for v in status.last_good if memory.is_spotless(status, v, view.versions)), None)
-    way = "; promote one that may go live"
+    way = _measured_base(view) or "; import a base, and promote it"
     if good is not None:
         command = promoting(policy, good.version, live.version, release=status.hold is not None)
         way = f"; to have '{good.version}' served: {command}"
     text = f"{lost}, and nothing is served: nothing here proves '{live.version}', so it is not put back{way}"
     return "False", NOT_PUT_BACK, text
+
+
+def _measured_base(view: PolicyView) -> str:
+    """Return how to have the base served that runs start from (D234); nothing where that would be refused."""
+    base = default_base(view.versions, view.policy)
+    if base is None:
+        return ""
+    command = releasing_for(view, view.policy, base.spec.version, base.spec.artifact.sha256)
+    return "" if isinstance(command, Refuse) else f"; to have '{base.spec.version}' served: {command}"
 
 
 def _flying(view: PolicyView, flight: InFlight) -> str:

@@ -56,7 +56,14 @@ def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView,
 def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
     undo = f"to undo that, let go of the keys ({what_comes_back(policy, view.versions)}): {letting_go(policy)}"
     undoing = () if deployment.keys.absent else (undo,)
-    return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
+    return (*_keeping(view, policy, deployment), *undoing, *_staying(view, policy))
+
+
+def _staying(view: PolicyView, policy: Policy) -> tuple[str, ...]:
+    """Return the way that stays with what is live; none where such a promotion would be refused (D236)."""
+    live = policy.status.live
+    finding = None if live is None else releasing_for(view, policy, live.version, live.sha256)
+    return () if isinstance(finding, Refuse) and finding.outcome == "Failed" else lifting(policy)
 
 
 def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
@@ -67,13 +74,13 @@ def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tu
             continue
         if memory.is_quarantined(policy.status, spec.artifact.sha256):
             return ()
-        command = _releasing_for(view, policy, spec.version, spec.artifact.sha256)
+        command = releasing_for(view, policy, spec.version, spec.artifact.sha256)
         if not isinstance(command, Refuse):
             return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
     return ()
 
 
-def _releasing_for(
+def releasing_for(
     view: PolicyView, policy: Policy, version: str, sha256: str, approval: Approval | None = None
 ) -> str | Refuse:
     """Return the command that makes a version live and lifts the hold, or why such a promotion would be refused."""
@@ -113,7 +120,7 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
     if flight is not None and wanted is not None and wanted.version != live:
-        again = _releasing_for(view, policy, wanted.version, wanted.sha256, _approval_of(view, flight))
+        again = releasing_for(view, policy, wanted.version, wanted.sha256, _approval_of(view, flight))
         if not isinstance(again, Refuse) and not memory.is_quarantined(status, wanted.sha256):
             first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     return hold(view, status, owner, "FieldOwned", cause, (*first, _out_of_the_manifest(view, policy)))
@@ -136,7 +143,7 @@ def _out_of_the_manifest(view: PolicyView, policy: Policy) -> str:
 def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause: str) -> Held:
     """A version was taken back (row D18): how to try again, and how to go on without it."""
     policy, to = replace(view.policy, status=status), flight.to.version
-    again = _releasing_for(view, policy, to, flight.to.sha256, _approval_of(view, flight))
+    again = releasing_for(view, policy, to, flight.to.sha256, _approval_of(view, flight))
     if isinstance(again, Refuse):
         way = f"it cannot be tried again as it is: {again.message}"
     elif memory.is_quarantined(status, flight.to.sha256):

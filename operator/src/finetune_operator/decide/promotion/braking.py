@@ -72,10 +72,8 @@ def _may_serve(
     if barred(good.sha256, versions, policy.status) is not None:
         return False
     named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
-    if not named and flight.bare and not policy.status.is_good(good.sha256):
-        return False  # it was merely found, and did not serve any more: without a flight it waits for its object (D264)
-    return not named or any(
-        eligible(CheckContext(promotion, policy, version, None, None, versions)) is None
-        for version in named
-        if version.spec.artifact.sha256 == good.sha256
-    )
+    own = [version for version in named if version.spec.artifact.sha256 == good.sha256]
+    if not own:
+        # What was merely found waits for its object where it serves no more (D264), or another one has its name.
+        return policy.status.is_good(good.sha256) or not (named or flight.bare)
+    return any(eligible(CheckContext(promotion, policy, version, None, None, versions)) is None for version in own)

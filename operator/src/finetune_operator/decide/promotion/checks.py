@@ -14,7 +14,15 @@ from ..deployment import keys_of, manager_in_words, written_by_others
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
-from .eligibility import eligible, is_proven, never_promoted, not_taken_back, rejected_by_a_person, was_live
+from .eligibility import (
+    eligible,
+    is_proven,
+    never_promoted,
+    not_taken_back,
+    nothing_comes,
+    rejected_by_a_person,
+    was_live,
+)
 from .proposal import VERSION_NOT_FOUND, Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 from .release import lifts
 
@@ -291,8 +299,8 @@ def _settled(context: CheckContext) -> Obstacle | None:
         return None
     if was_live(context.policy, context.version) or overrules(context.promotion, "NotSettled"):
         return None
-    if deployment.keys.absent and not is_proven(context.policy, context.versions):
-        return None  # nothing is served, and nobody puts live back (D5): there is nothing to wait for
+    if nothing_comes(context.policy, deployment, context.versions):
+        return None
     ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
     room = ""
     if 0 < deployment.available < deployment.replicas:

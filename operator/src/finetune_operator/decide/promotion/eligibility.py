@@ -14,6 +14,7 @@ from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
+from ..views import DeploymentView
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 
@@ -108,6 +109,11 @@ def is_proven(policy: Policy, versions: tuple[ModelVersion, ...]) -> bool:
     )
 
 
+def nothing_comes(policy: Policy, deployment: DeploymentView, versions: tuple[ModelVersion, ...]) -> bool:
+    """Tell whether nothing is served, and nobody puts live back (D5): there is nothing to wait for or to keep."""
+    return deployment.keys.absent and not is_proven(policy, versions)
+
+
 def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
     """Return what is served once somebody lets go of the keys, in words (D5)."""
     live = policy.status.live
@@ -130,7 +136,7 @@ def eligible(context: CheckContext) -> Obstacle | None:
     if not begins(context.policy.spec.classes, context.version.spec.classes):
         return _ineligible(context.version, _other_classes(context.policy.spec.classes, context.version.spec.classes))
     if context.version.spec.is_import:
-        return _import_eligible(context.policy, context.version)
+        return _import_eligible(context)
     return _judged_eligible(context)
 
 
@@ -141,7 +147,8 @@ def _other_classes(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
     return f"its classes are not those that the policy's spec.classes begin with; {remedy}"
 
 
-def _import_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
+def _import_eligible(context: CheckContext) -> Obstacle | None:
+    policy, version = context.policy, context.version
     name = version.spec.version
     if not is_true(version.status.conditions, "Verified"):
         verified = find(version.status.conditions, "Verified")
@@ -151,6 +158,8 @@ def _import_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
         remedy = "" if verified.reason == "BelowFloor" else "; import it anew"
         return _ineligible(version, f"its verification failed ({verified.reason}: {verified.message}){remedy}")
     if policy.status.live is None or was_live(policy, version):
+        return None
+    if context.deployment is not None and nothing_comes(policy, context.deployment, context.versions):
         return None
     return _ineligible(
         version, "a base goes live first, or again; while another version is live, promote a fine-tune of this base"
