@@ -112,5 +112,7 @@ def test_a_run_that_leaves_its_status_no_room_in_etcd_says_so_by_an_event(space:
         events = space.server.request("GET", path).body["items"]
         return [event["note"] for event in events if event["regarding"]["name"] == "large"]
 
-    eventually(lambda: any("request is too large (the object is" in each for each in messages()), what="an Event says so")
+    eventually(
+        lambda: any("request is too large (the object is" in each for each in messages()), what="an Event says so"
+    )
     assert "status" not in (space.get("finetuneruns", "large") or {})

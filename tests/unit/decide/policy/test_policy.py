@@ -273,15 +273,15 @@ class TestAtRest:
         assert (again.status, again.actions) == (decision.status, ())
 
     @pytest.mark.row("D236")
-    @pytest.mark.parametrize("found", [True, False])
-    def test_who_could_not_stay_with_what_is_live_is_not_offered_to(self, found: bool) -> None:
+    @pytest.mark.parametrize("adopted", [True, False])
+    def test_who_could_not_stay_with_what_is_live_is_not_offered_to(self, adopted: bool) -> None:
         """It was found on the Deployment, and a base of other bytes was imported under its name since."""
         anew = replace(BASE, spec=replace(BASE.spec, artifact=TUNED.spec.artifact))
-        status = replace(live(BASE), last_good=()) if found else live(BASE)
+        status = replace(live(BASE), last_good=()) if adopted else live(BASE)
         there = deployment(keys(OTHER), keys_manager="kubectl-edit")
         hold = decide(view(policy(status), there, versions=(anew,))).status.hold
         assert hold is not None
-        assert ("to lift the hold and stay with 'base_v1'" in hold.message) is not found
+        assert ("to lift the hold and stay with 'base_v1'" in hold.message) is not adopted
         assert "to undo that, let go of the keys" in hold.message
 
     @pytest.mark.row("D6")

@@ -103,5 +103,5 @@ def test_an_object_of_that_name_with_other_bytes_speaks_neither_for_it_nor_again
     assert goes(of, versions=(other, BASE, TUNED)) == "base_v1"
     elsewhere = replace(other, spec=replace(other.spec, model="receipts"))
     assert goes(of, versions=(elsewhere, TUNED)) == "base_v1", "another model's is no object of it"
-    found = with_status(of, last_good=(live_version(OTHER),))
-    assert goes(found, versions=(other, TUNED)) is None, "it was merely found, and that object is not of it"
+    adopted = with_status(of, last_good=(live_version(OTHER),))
+    assert goes(adopted, versions=(other, TUNED)) is None, "it was merely found, and that object is not of it"

@@ -148,11 +148,11 @@ def test_a_base_goes_live_where_nothing_serves_and_nothing_is_put_back(
     changes: dict[str, Any], there: DeploymentView, meant: str
 ) -> None:
     """What was found on the Deployment has no record, and its keys are gone: no command had anything served."""
-    found = replace(live(TUNED), **{"last_good": (), **changes})
+    adopted = replace(live(TUNED), **{"last_good": (), **changes})
     asked = promotion("base_v1", "ft_v1.1", release_hold=True)
-    finding = judge(Proposal(asked, policy(found), (BASE,), there))
+    finding = judge(Proposal(asked, policy(adopted), (BASE,), there))
     assert ("Clear" if isinstance(finding, Clear) else finding.reason) == meant
-    unmeasured = judge(Proposal(asked, policy(found), (base(verified="False"),), there))
+    unmeasured = judge(Proposal(asked, policy(adopted), (base(verified="False"),), there))
     assert not isinstance(unmeasured, Clear)
 
 
