@@ -80,7 +80,7 @@ def check_rounding(
                 Reason.BASE_UNUSABLE,
                 f"{where} answers a page otherwise {changed}: what it finds hangs on how sums are rounded, and so on "
                 "the machine.",
-                "See how the model was trained: its weights are too large, or no training made it.",
+                "See how the model was trained: its weights are too large, it hardly learnt, or no training made it.",
             )
 
 
