@@ -10,8 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
+from onnx import helper, numpy_helper
 
 from finetune_trainer.storage import local_path
+from trainer.networks import BOX, SIZE, network
 from trainer.world import World
 
 SIDES = (3000, 2400)
@@ -85,4 +88,40 @@ def test_measuring_many_pages_takes_the_memory_of_few(base: dict[str, Any], tmp_
         other.hardlink_to(first)
     model = str(local_path(base["artifact"]["uri"]))
     few, many = (peak(sys.executable, "-c", MEASURE, model, *map(str, pages[:n])) for n in (12, 60))
+    assert many < few + BEYOND
+
+
+ROUNDING = """
+import sys
+from pathlib import Path
+import numpy as np
+from finetune_trainer.evaluation.postprocess import Thresholds
+from finetune_trainer.evaluation.rounding import check_rounding
+model, size = Path(sys.argv[1]), int(sys.argv[2])
+page = np.ones((1, 3, size, size), np.float32)
+check_rounding(model.read_bytes(), "it", [page], Thresholds(0.25, 0.7, 300), threads=1, seed=1)
+"""
+
+
+def of_layers(folder: Path, count: int) -> Path:
+    """A network of so many layers of 8 MB each, which finds the same box on each page."""
+    layers = [helper.make_node("Neg", [f"layer_{n}"], [f"layer_{n + 1}"]) for n in range(count)]
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["page"], axes=[1], keepdims=1),
+        helper.make_node("Expand", ["page", "wide"], ["layer_0"]),
+        *layers,
+        helper.make_node("ReduceMin", [f"layer_{count}"], ["least"], keepdims=0),
+        helper.make_node("Sub", ["least", "least"], ["nothing"]),
+        helper.make_node("Add", ["boxes", "nothing"], ["output0"]),
+    ]
+    wide = numpy_helper.from_array(np.array([1, 2048, SIZE, SIZE]), "wide")
+    folder.mkdir()
+    return network(folder, nodes, wide, numpy_helper.from_array(BOX, "boxes"))
+
+
+@pytest.mark.row("R289")
+def test_comparing_roundings_of_many_layers_takes_the_memory_of_few(tmp_path: Path) -> None:
+    """Those of yolo11m at 1280 pixels are 4 GB, which is all that a pod for evaluations has."""
+    models = (of_layers(tmp_path / str(count), count) for count in (5, 60))
+    few, many = (peak(sys.executable, "-c", ROUNDING, str(model), str(SIZE)) for model in models)
     assert many < few + BEYOND

@@ -112,16 +112,19 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     return detector
 
 
-def new_session(content: bytes, *, threads: int, optimised: bool = True) -> Any:
+def new_session(content: bytes, *, threads: int, optimised: bool = True, sparing: bool = False) -> Any:
     """Return onnxruntime's session of a network on CPU, with as many threads; its errors are onnxruntime's own.
 
-    Not optimised, its layers are other code, which adds up in another order.
+    Not optimised, its layers are other code, which adds up in another order, and are computed as they are written.
+    Sparing, it does not plan its memory after the first page, for which it would take as much once more.
     """
     options = onnxruntime.SessionOptions()
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = not sparing
     # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(*_NO_FILES)

@@ -58,17 +58,26 @@ def sizes(content: bytes) -> list[float]:
 
 
 def with_sizes(content: bytes) -> bytes:
-    """Return the network with one output more: the sum of each layer's numbers, without their signs."""
+    """Return the network with one output more: the sum of each layer's numbers, without their signs.
+
+    Each sum is written behind its layer: all layers of a page together, kept for the end, take gigabytes.
+    """
     model = onnx.load_model_from_string(content)
-    graph, nodes = model.graph, []
-    names = list(_floats(model))
-    for number, name in enumerate(names):
-        nodes.append(helper.make_node("ReduceL1", [name], [f"size {number}"], keepdims=0))
-        nodes.append(helper.make_node("Reshape", [f"size {number}", "one of them"], [f"sizes {number}"]))
-    nodes.append(helper.make_node("Concat", [f"sizes {number}" for number in range(len(names))], ["sizes"], axis=0))
+    graph, floats = model.graph, _floats(model)
+    nodes: list[onnx.NodeProto] = []
+    sums: list[str] = []
+    for node in graph.node:
+        nodes.append(node)
+        for name in (each for each in node.output if each in floats):
+            size, added = f"size {len(sums)}", f"sizes {len(sums)}"
+            nodes.append(helper.make_node("ReduceL1", [name], [size], keepdims=0))
+            nodes.append(helper.make_node("Reshape", [size, "one of them"], [added]))
+            sums.append(added)
+    nodes.append(helper.make_node("Concat", sums, ["sizes"], axis=0))
     graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "one of them"))
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.output.append(helper.make_tensor_value_info("sizes", TensorProto.FLOAT, [len(names)]))
+    graph.output.append(helper.make_tensor_value_info("sizes", TensorProto.FLOAT, [len(sums)]))
     return _serialised(model)
 
 
@@ -93,12 +102,11 @@ def _with_noise(node: onnx.NodeProto, share: float, chance: np.random.Generator)
     yield helper.make_node("Add", [node.output[0], noise], [value])
 
 
-def _floats(model: onnx.ModelProto) -> Iterator[str]:
-    """Yield the names of what the operators make, where these are numbers of float32."""
+def _floats(model: onnx.ModelProto) -> set[str]:
+    """Return the names of what the operators make, where these are numbers of float32."""
     inferred = shape_inference.infer_shapes(model).graph
     kinds = {each.name: each.type.tensor_type.elem_type for each in (*inferred.value_info, *inferred.output)}
-    for node in model.graph.node:
-        yield from (name for name in node.output if kinds.get(name) == TensorProto.FLOAT)
+    return {name for node in model.graph.node for name in node.output if kinds.get(name) == TensorProto.FLOAT}
 
 
 def _serialised(model: onnx.ModelProto) -> bytes:

@@ -52,11 +52,22 @@ def geometry(*, height: int, width: int, size: int) -> Letterbox:
 
 def prepare(image: Pixels, size: int) -> tuple[Tensor, Letterbox]:
     """Return the input (1, 3, size, size), RGB in 0..1, and how to get back to the page."""
+    square, box = placed(image, size)
+    return as_input(square), box
+
+
+def placed(image: Pixels, size: int) -> tuple[Pixels, Letterbox]:
+    """Return the page in its square, BGR pixels (size, size, 3), and how to get back to the page."""
     height, width = image.shape[:2]
     box = geometry(height=height, width=width, size=size)
     if (box.scaled_height, box.scaled_width) != (height, width):
         image = cv2.resize(image, (box.scaled_width, box.scaled_height), interpolation=cv2.INTER_LINEAR)
     square = np.full((size, size, 3), _GREY, dtype=np.uint8)
     square[box.top : box.top + box.scaled_height, box.left : box.left + box.scaled_width] = image
+    return square, box
+
+
+def as_input(square: Pixels) -> Tensor:
+    """Return the input (1, 3, size, size), RGB in 0..1, of a page in its square."""
     tensor = square[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(tensor)[None], box
+    return np.ascontiguousarray(tensor)[None]

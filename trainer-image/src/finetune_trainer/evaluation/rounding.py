@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -52,7 +53,7 @@ _SEEN: Final = 0.1
 def check_rounding(
     content: bytes,
     where: str,
-    pages: Sequence[Tensor],
+    pages: Iterable[Tensor],
     served: Thresholds,
     *,
     threads: int,
@@ -61,43 +62,40 @@ def check_rounding(
 ) -> None:
     """Raise StepError BaseUnusable for a network that answers these pages otherwise for a change of rounding.
 
-    `pages` are as the network takes them, (1, 3, size, size), and it is `served` with these thresholds; `seed` is one
-    that nobody knew who made the network. No number may be another one, and few of the boxes that are found.
-    Raises it, too, for one that computes with numbers that are too large for sums in any order, or with none at all.
-    Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
-    not what was measured, wherever else it is computed.
+    `pages` are as the network takes them, (1, 3, size, size), and are gone through for each change; it is `served` with
+    these thresholds; `seed` is one that nobody knew who made the network. No number may be another one, and few of the
+    boxes that are found. Raises it, too, for one that computes with numbers that are too large for sums in any order,
+    or with none at all. Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a
+    difference decides is not what was measured, wherever else it is computed.
 
     `counted` is called before each change: a large network takes minutes.
     """
     _check_sizes(content, where, pages, threads)
-    first = new_session(content, threads=threads)
-    answers = [_answer(first, page) for page in pages]
+    answers = list(_answers(_opened(content, threads=threads), pages))
     size = max((page.shape[-1] for page in pages), default=0)
-    for count, (session, changed) in enumerate(_others(content, seed)):
+    for count, (opened, changed) in enumerate(_others(content, seed)):
         counted(count, CHANGES)
-        others = [_answer(session, page) for page in pages]
-        pairs = list(zip(others, answers, strict=True))
-        if any(_is_other(*pair, size) for pair in pairs) or _finds_others(pairs, size, served):
+        if _finds_others(zip(_answers(opened(), pages), answers, strict=True), size, served):
             raise bad_input(
                 Reason.BASE_UNUSABLE,
                 f"{where} answers a page otherwise {changed}: what it finds hangs on how sums are rounded, and so on "
                 "the machine.",
-                "See how the model was trained: its weights are too large, or no training made it.",
+                "See how the model was trained: its weights are too large, it hardly learnt, or no training made it.",
             )
 
 
-def answers_alike(content: bytes, other: bytes, pages: Sequence[Tensor], *, threads: int) -> bool:
+def answers_alike(content: bytes, other: bytes, pages: Iterable[Tensor], *, threads: int) -> bool:
     """Tell whether two networks answer each of these pages alike, but for what is no more than rounding."""
-    sessions = [new_session(each, threads=threads) for each in (content, other)]
-    answers = ([_answer(session, page) for session in sessions] for page in pages)
+    both = (_answers(_opened(each, threads=threads), pages) for each in (content, other))
     return not any(
-        _is_other(answer, expected, page.shape[-1]) for (answer, expected), page in zip(answers, pages, strict=True)
+        _is_other(answer, expected, page.shape[-1]) for answer, expected, page in zip(*both, pages, strict=True)
     )
 
 
-def _check_sizes(content: bytes, where: str, pages: Sequence[Tensor], threads: int) -> None:
+def _check_sizes(content: bytes, where: str, pages: Iterable[Tensor], threads: int) -> None:
     """Raise StepError BaseUnusable where a sum may be too large for float32 in one order, and not in another."""
-    session = new_session(with_sizes(content), threads=threads)
+    # Not optimised, it computes what is written, in that order: a layer is added up as soon as it is there.
+    session = _opened(with_sizes(content), threads=threads, optimised=False)
     name = session.get_inputs()[0].name
     by_page = (session.run(["sizes"], {name: page})[0].tolist() for page in pages)
     sums = [each for of_one in (sizes(content), *by_page) for each in of_one]
@@ -111,21 +109,29 @@ def _check_sizes(content: bytes, where: str, pages: Sequence[Tensor], threads: i
         )
 
 
-def _others(content: bytes, seed: int) -> Iterator[tuple[Any, str]]:
-    """Yield sessions of the same network on other terms, and the terms in words."""
+def _others(content: bytes, seed: int) -> Iterator[tuple[Callable[[], Any], str]]:
+    """Yield what opens sessions of the same network on other terms, and the terms in words.
+
+    It is opened after the last one is let go of: for large pages each has hundreds of megabytes.
+    """
     for threads in THREADS:
-        yield new_session(content, threads=threads), f"with {threads} thread{'s' * (threads > 1)}"
-    yield new_session(content, threads=1, optimised=False), "where onnxruntime optimises nothing"
+        yield partial(_opened, content, threads=threads), f"with {threads} thread{'s' * (threads > 1)}"
+    yield partial(_opened, content, threads=1, optimised=False), "where onnxruntime optimises nothing"
     chance = np.random.default_rng(seed)
     for share in SHARES:
         for _ in range(DRAWS):
             changed = disturbed(content, share, chance)
-            yield new_session(changed, threads=1), f"where its weights differ by a share of {share:.0e}"
+            yield partial(_opened, changed, threads=1), f"where its weights differ by a share of {share:.0e}"
 
 
-def _answer(session: Any, page: Tensor) -> Tensor:
-    output: Tensor = session.run(None, {session.get_inputs()[0].name: page})[0][0]
-    return output
+def _opened(content: bytes, *, threads: int, optimised: bool = True) -> Any:
+    return new_session(content, threads=threads, optimised=optimised, sparing=True)
+
+
+def _answers(session: Any, pages: Iterable[Tensor]) -> Iterator[Tensor]:
+    name = session.get_inputs()[0].name
+    for page in pages:
+        yield session.run(None, {name: page})[0][0]
 
 
 def _is_other(answer: Tensor, expected: Tensor, size: int) -> bool:
@@ -145,23 +151,29 @@ def _far(sides: Tensor, size: int) -> Tensor:
     return far
 
 
-def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thresholds) -> bool:
-    """Tell whether too many boxes, of a field or of all, are found by one side of these pairs of answers alone.
+def _finds_others(pairs: Iterable[tuple[Tensor, Tensor]], size: int, served: Thresholds) -> bool:
+    """Tell whether a number is another one in these pairs of answers, or too many boxes are, of a field or of all.
 
-    Numbers that are nearly the same may be: on the last digit of a score hangs which of two boxes hides the other, and
-    whether one is above the confidence.
+    Where numbers are nearly the same, boxes may be others: on the last digit of a score hangs which of two boxes hides
+    the other, and whether one is above the confidence.
     """
-    place = Letterbox(size, size, size, size, 0, 0)
-    fields = max((len(answer) - 4 for answer, _ in pairs), default=0)
-    came, lost, total = (np.zeros(fields) for _ in range(3))
-    for pair in pairs:
-        other, expected = (postprocess(answer, place, served) for answer in pair)
-        came += np.bincount(_missing(other, expected, size), minlength=fields)
-        lost += np.bincount(_missing(expected, other, size), minlength=fields)
-        total += np.bincount(expected.fields, minlength=fields)
-    # Of all fields together, too: a page may have one box of each.
-    came, lost, total = (np.append(each, each.sum()) for each in (came, lost, total))
+    counts: list[Ints] = []
+    for answer, expected in pairs:
+        if _is_other(answer, expected, size):
+            return True
+        counts.append(_came_and_lost(answer, expected, size, served))
+    came, lost, total = sum(counts, start=np.zeros((3, 1)))
     return bool((np.maximum(came, lost) > np.maximum(1, MOVED * total)).any())
+
+
+def _came_and_lost(answer: Tensor, expected: Tensor, size: int, served: Thresholds) -> Ints:
+    """Return how many boxes of each field, and at last of all, the answer finds alone, lacks, and was to find."""
+    place = Letterbox(size, size, size, size, 0, 0)
+    now, before = (postprocess(each, place, served) for each in (answer, expected))
+    parts = (_missing(now, before, size), _missing(before, now, size), before.fields)
+    by_field = np.array([np.bincount(fields, minlength=len(expected) - 4) for fields in parts])
+    # Of all fields together, too: a page may have one box of each.
+    return np.column_stack([by_field, by_field.sum(axis=1)])
 
 
 def _missing(detections: Detections, others: Detections, size: int) -> Ints:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from ..evaluation.architecture import Network, difference, farthest, take_apart
 from ..evaluation.detector import Detector
 from ..evaluation.pages import Page
 from ..evaluation.postprocess import Thresholds
-from ..evaluation.preprocess import decode, prepare
+from ..evaluation.preprocess import Pixels, Tensor, as_input, decode, placed
 from ..evaluation.rounding import answers_alike, check_rounding
 from ..storage import normalise
 from .context import StepContext
@@ -40,6 +41,16 @@ _MOST_PAGES: Final = 24
 
 _BOXES: Final = 4
 """Of each field, as labelled: of one or two that are others nobody tells whether all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Pages as a network takes them, made of their squares as they are gone through: these take a quarter of it."""
+
+    squares: Sequence[Pixels]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(as_input, self.squares)
 
 
 def check_candidate_network(
@@ -89,14 +100,14 @@ def check_candidate_answers(
     chance = random.Random(f"{inputs.nonce} {inputs.candidate.sha256}")  # noqa: S311 - chance, and no secret
     images = (decode(page.image()) for page in _chosen(pages, chance))
     size = candidate.serving.image_size
-    tensors = [prepare(image, size)[0] for image in images if image is not None]
+    answered = _Inputs([placed(image, size)[0] for image in images if image is not None])
     threads, seed = context.cpus.threads, chance.getrandbits(64)
     where, served = f"The candidate {inputs.candidate.uri}", Thresholds.of(candidate.serving)
     counted = context.progress.counting("comparing roundings", "changes", percent=(90, 95))
-    check_rounding(content, where, tensors, served, threads=threads, seed=seed, counted=counted)
+    check_rounding(content, where, answered, served, threads=threads, seed=seed, counted=counted)
     if exported is None or inputs.checkpoint is None:
         return
-    if not answers_alike(exported, content, tensors, threads=threads):
+    if not answers_alike(exported, content, answered, threads=threads):
         raise _another_model(inputs.checkpoint)
 
 
