@@ -160,7 +160,7 @@ def standing(run: Json) -> Standing:
     """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown, fired = phase(run), _fired(run)
-    if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
+    if _is_going(run) or shown in FINAL_PHASES:
         return Standing(
             created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run), fired=fired
         )

@@ -62,17 +62,17 @@ def check_rounding(
 ) -> None:
     """Raise StepError BaseUnusable for a network that answers these pages otherwise for a change of rounding.
 
-    `pages` are as the network takes them, (1, 3, size, size), and are gone through for each change; it is `served` with
-    these thresholds; `seed` is one that nobody knew who made the network. No number may be another one, and few of the
-    boxes that are found. Raises it, too, for one that computes with numbers that are too large for sums in any order,
-    or with none at all. Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a
-    difference decides is not what was measured, wherever else it is computed.
+    `pages` are as the network takes them, (1, 3, size, size), all of one size, and are gone through for each change; it
+    is `served` with these thresholds; `seed` is one that nobody knew who made the network. No number may be another
+    one, and few of the boxes that are found. Raises it, too, for one that computes with numbers that are too large for
+    sums in any order, or with none at all. Sums are rounded: by other threads, CPUs or releases of onnxruntime
+    otherwise. What such a difference decides is not what was measured, wherever else it is computed.
 
     `counted` is called before each change: a large network takes minutes.
     """
     _check_sizes(content, where, pages, threads)
     answers = list(_answers(_opened(content, threads=threads), pages))
-    size = max((page.shape[-1] for page in pages), default=0)
+    size = next((page.shape[-1] for page in pages), 0)
     for count, (opened, changed) in enumerate(_others(content, seed)):
         counted(count, CHANGES)
         if _finds_others(zip(_answers(opened(), pages), answers, strict=True), size, served):
